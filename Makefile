@@ -1,0 +1,39 @@
+# Two commands do everything on a fresh machine with Python 3.11+: `make up` and `make test`.
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: up down install test lint unit bench clean
+
+up: install
+	$(BIN)/shopkeeper up
+
+down:
+	$(BIN)/shopkeeper down
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
+	touch $@
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: install
+	$(BIN)/pytest tests/unit tests/conformance
+
+test: install lint redis
+	$(BIN)/pytest
+
+redis:
+	command -v redis-server >/dev/null || (apt-get update -qq && apt-get install -y -qq redis-server)
+
+bench: install
+	$(BIN)/shopkeeper bench --help
+
+clean:
+	rm -rf $(VENV) dist build
