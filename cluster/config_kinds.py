@@ -1,0 +1,136 @@
+"""Every kind of configuration file: how it is told from the others, and the model that checks it."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from training.contracts.errors import Problem, nearest, shorten
+
+
+@dataclass(frozen=True)
+class ConfigKind:
+    """Files called like `pattern` are checked by `model`, which is imported only then."""
+
+    pattern: str
+    model: str
+
+    def load(self) -> type[BaseModel]:
+        module, attribute = self.model.split(":")
+        found: type[BaseModel] = getattr(import_module(module), attribute)
+        return found
+
+
+KINDS = {
+    "shop": ConfigKind("shop.yaml", "training.contracts.shop:ShopInfo"),
+}
+
+
+def check_config(path: Path) -> list[Problem]:
+    """What is wrong with a configuration file; empty when nothing is."""
+    file = str(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        document = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        return [Problem(file=file, problem=f"cannot be read: {error}")]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        cause = getattr(error, "problem", None) or str(error)
+        return [Problem(file=file, line=mark.line + 1 if mark else None, problem=f"not YAML: {cause}")]
+    if root is not None and not isinstance(root, yaml.MappingNode):
+        return [Problem(file=file, line=1, problem="must be a mapping of fields", found=shorten(document))]
+    model = _model_for(path, document or {})
+    return [*_repeated_keys(root, file), *_wrong_fields(model, document or {}, root, file)]
+
+
+def _model_for(path: Path, document: dict[str, Any]) -> type[BaseModel]:
+    """The model of the kind the file's name tells, else of the kind whose fields the file's are most like."""
+    named = [kind for kind in KINDS.values() if path.match(kind.pattern)]
+    models = [kind.load() for kind in named or KINDS.values()]
+
+    def likeness(model: type[BaseModel]) -> int:
+        return sum(2 if key in model.model_fields else bool(nearest(str(key), model.model_fields)) for key in document)
+
+    return max(models, key=likeness)
+
+
+def _wrong_fields(model: type[BaseModel], document: Any, root: yaml.Node | None, file: str) -> Iterator[Problem]:
+    try:
+        model.model_validate(document)
+    except ValidationError as error:
+        for finding in error.errors():
+            path, kind = finding["loc"], finding["type"]
+            unknown = kind == "extra_forbidden"
+            fields = _fields_at(model, path[:-1])
+            yield Problem(
+                file=file,
+                line=_line_of(root, path),
+                field=".".join(str(part) for part in path) or None,
+                problem="unknown field" if unknown else finding["msg"],
+                found=None if kind == "missing" else shorten(finding["input"]),
+                allowed=", ".join(fields) if unknown else None,
+                nearest=nearest(str(path[-1]), fields) if unknown else None,
+            )
+
+
+def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """The fields of the model nested at `path`; empty where no model is."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        found = [] if field is None else [inner for inner in _parts(field.annotation) if _is_model(inner)]
+        if not found and not isinstance(part, int):
+            return []
+        model = found[0] if found else model
+    return list(model.model_fields)
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """An annotation and all it is made of: `list[A] | None` gives itself, list[A], A, NoneType."""
+    yield annotation
+    for part in typing.get_args(annotation):
+        yield from _parts(part)
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _line_of(node: yaml.Node | None, path: Sequence[int | str]) -> int | None:
+    """The line (from 1) of the key at `path`, or of the deepest part of it that is there."""
+    if node is None:
+        return None
+    line = node.start_mark.line + 1
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == str(part)), None)
+            if found is None:
+                break
+            line, node = found[0].start_mark.line + 1, found[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _repeated_keys(node: yaml.Node | None, file: str, prefix: str = "") -> Iterator[Problem]:
+    """Keys given twice: YAML would silently keep the last."""
+    if isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            yield from _repeated_keys(child, file, prefix)
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = f"{prefix}{key.value}"
+            if name in seen:
+                yield Problem(file=file, line=key.start_mark.line + 1, field=name, problem="given twice")
+            seen.add(name)
+            yield from _repeated_keys(value, file, f"{name}.")
