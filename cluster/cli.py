@@ -16,7 +16,12 @@ from cluster.output import EXIT_BAD_INPUT, EXIT_INTERRUPTED, usage_failure
 # What a command is called: the function, or typer app of a group, that runs it. These modules import neither ray, torch
 # nor pyarrow at their top, so that `--help` is instant.
 COMMANDS = {
+    "up": "cluster.commands.up:up",
+    "down": "cluster.commands.down:down",
+    "status": "cluster.commands.status:status",
     "data": "cluster.commands.data:app",
+    "train": "cluster.commands.train:train",
+    "models": "cluster.commands.models:app",
     "validate": "cluster.commands.validate:validate",
 }
 

@@ -1,0 +1,247 @@
+"""The process behind `shopkeeper up`: prepares the shop, starts Ray and Serve, trains what is missing, reports.
+
+Run as `python -m cluster.local.supervisor OPTIONS_JSON`; writes its state to `run/state.json` of the home.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+from cluster.home import Home, home
+from cluster.local.home_lock import hold_home
+from cluster.local.ray_session import start_ray
+from cluster.local.run_state import DeploymentState, RunState
+from cluster.local.usage import UsageMeter
+from cluster.output import cause_of
+from cluster.progress import watch
+from training.contracts.errors import ShopkeeperError
+from training.contracts.shop import Shop
+
+TICK_S = 2.0
+START_DEADLINE_S = 600.0
+SAMPLE = "sample"
+
+
+class UpOptions(BaseModel):
+    """What `up` was asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    profile: str = "small"
+    seed: int = 0
+    parent_pid: int | None = None
+
+
+class Supervisor:
+    """Owns the Ray cluster of one home from start to stop."""
+
+    def __init__(self, home: Home, options: UpOptions) -> None:
+        self.home, self.options = home, options
+        self.stopping = threading.Event()
+        self.trainer: subprocess.Popen[bytes] | None = None
+        self.usage = UsageMeter(os.getpid())
+        self.failed_jobs: dict[str, str] = {}
+        self.state = RunState(pid=os.getpid(), phase="starting", url=self.url, shop_id="", shop="")
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.options.host}:{self.options.port}"
+
+    def run(self) -> None:
+        """Until told to stop; whatever ends it is in the state file."""
+        with hold_home(self.home):
+            try:
+                self._save(phase="preparing")
+                shop = self._shop()
+                self._save(shop_id=shop.info.shop_id, shop=str(shop.path))
+                self._start_training(shop)
+                self._serve(shop)
+                self._watch(shop)
+                self._save(phase="stopped", error=None)
+            except Exception as error:
+                self._save(phase="failed", error=cause_of(error), exit_code=getattr(error, "exit_code", 1))
+                raise
+            finally:
+                self._stop()
+
+    def _shop(self) -> Shop:
+        """The shop asked for, or the sample, drawn on first use."""
+        if self.options.data is not None:
+            return Shop(self.options.data)
+        path = self.home.shop(SAMPLE)
+        if not path.is_dir():
+            from training.datasets.sample import generate
+
+            generate(path, size="small", seed=self.options.seed, images=False, progress=watch(sys.stderr))
+        return Shop(path)
+
+    def _missing(self, shop: Shop) -> list[str]:
+        """Jobs this version has, without a champion for this shop."""
+        from training.bundles.registry import Registry
+        from training.jobs.registry import JOBS
+
+        champion = Registry(self.home.releases, shop.info.shop_id).get("champion")
+        return [job for job in JOBS if champion is None or job not in champion.jobs]
+
+    def _start_training(self, shop: Shop) -> None:
+        """Train the first missing job beside serving: its own process, one thread, low priority."""
+        waiting = [job for job in self._missing(shop) if job not in self.failed_jobs]
+        if self.trainer is not None or not waiting:
+            return
+        job = waiting[0]
+        print(f"training {job} on {shop.path}", file=sys.stderr, flush=True)
+        self.trainer = subprocess.Popen(
+            ["nice", "-n", "5", sys.executable, "-m", "cluster.cli", "train", job, "--data", str(shop.path.absolute()),
+             "--workers", "0", "--json"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        self._save(phase="training" if not self.state.ready else self.state.phase, training=job)
+
+    def _reap_training(self, shop: Shop) -> None:
+        """Note how a finished training ended and start the next; without a recommender there is nothing to serve."""
+        if self.trainer is None or self.trainer.poll() is None:
+            return
+        job, code, self.trainer = self.state.training or "", self.trainer.returncode, None
+        self._save(training=None)
+        if code:
+            self.failed_jobs[job] = f"training {job} ended with exit code {code}"
+            if not self.state.ready:
+                raise ShopkeeperError(f"{self.failed_jobs[job]}: see {self.home.run / 'supervisor.log'}")
+            self._save(error=self.failed_jobs[job])
+        self._start_training(shop)
+
+    def _serve(self, shop: Shop) -> None:
+        """Import the shop into state, start Ray and Serve, and wait until recommendations are answered."""
+        from cluster.local.application import run_application
+
+        address = start_ray(self.home, cpus=max(2, os.cpu_count() or 2))
+        self._save(ray_address=address)
+        run_application(self.home, shop, self.options.profile, host=self.options.host, port=self.options.port)
+        deadline_s = time.monotonic() + START_DEADLINE_S
+        while not self._ready():
+            if time.monotonic() > deadline_s:
+                raise ShopkeeperError(f"no recommendations within {START_DEADLINE_S:.0f} s: see {self.home.run}")
+            self._reap_training(shop)
+            if self.stopping.wait(0.5) or self._orphaned():
+                return
+        self._save(phase="serving", routes=self._routes(), missing=self._missing(shop))
+
+    def _watch(self, shop: Shop) -> None:
+        """Keep the state file true until told to stop."""
+        while not self._orphaned():
+            self._reap_training(shop)
+            self._save(
+                missing=self._missing(shop),
+                release=self._release(),
+                deployments=_deployments(),
+                usage=self.usage.read(),
+            )
+            if self.stopping.wait(TICK_S):
+                return
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    def _routes(self) -> list[str]:
+        document = httpx.get(f"{self.url}/v1/openapi.json", timeout=10).json()
+        return [f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods]
+
+    def _release(self) -> str | None:
+        try:
+            return str(httpx.get(f"{self.url}/v1/models", timeout=5).json().get("release"))
+        except (httpx.HTTPError, ValueError):
+            return self.state.release
+
+    def _orphaned(self) -> bool:
+        """Whether the `up` in whose terminal this runs is gone."""
+        parent = self.options.parent_pid
+        return parent is not None and not psutil.pid_exists(parent)
+
+    def _stop(self) -> None:
+        if self.trainer is not None:
+            self.trainer.terminate()
+            try:
+                self.trainer.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.trainer.kill()
+        if "ray" in sys.modules:
+            import ray
+
+            ray.shutdown()
+
+    def _save(self, **changes: Any) -> None:
+        self.state = self.state.model_copy(update=changes)
+        self.state.save(self.home)
+
+
+def _deployments() -> list[DeploymentState]:
+    from ray import serve
+
+    found = []
+    for application in serve.status().applications.values():
+        for name, status in application.deployments.items():
+            running = sum(count for state, count in _counts(status.replica_states).items() if state == "RUNNING")
+            found.append(
+                DeploymentState(name=name, status=_name(status.status), replicas=running, message=status.message)
+            )
+    return found
+
+
+def _counts(states: Mapping[Any, int]) -> dict[str, int]:
+    return {_name(state): count for state, count in states.items()}
+
+
+def _name(value: Any) -> str:
+    return str(getattr(value, "value", value))
+
+
+def main(arguments: list[str]) -> int:
+    """Run one supervisor; the exit code is that of the failure, 0 when it was told to stop."""
+    options = UpOptions.model_validate_json(arguments[0])
+    supervisor = Supervisor(home(), options)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, lambda *_: supervisor.stopping.set())
+    try:
+        supervisor.run()
+    except ShopkeeperError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+def command_line(options: UpOptions) -> list[str]:
+    """How `up` starts this module."""
+    return [sys.executable, "-m", "cluster.local.supervisor", options.model_dump_json()]
+
+
+def start(home: Home, options: UpOptions, log: Path) -> subprocess.Popen[bytes]:
+    """A supervisor in a session of its own, holding none of the caller's pipes."""
+    home.run.mkdir(parents=True, exist_ok=True)
+    with open(log, "wb") as file:
+        return subprocess.Popen(
+            command_line(options),
+            stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
+            env={**os.environ, "SHOPKEEPER_HOME": str(home.root), "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

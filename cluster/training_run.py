@@ -1,0 +1,72 @@
+"""One training run of a home: its folder, its resumption, its bundle, its report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from cluster.home import Home
+from training.bundles.manifest import Manifest
+from training.bundles.registry import Registry
+from training.bundles.store import BundleStore
+from training.contracts.progress import Progress
+from training.contracts.shop import Shop
+from training.jobs.job import FitResult, Job, LocalReport
+from training.jobs.publish import publish
+from training.report import write_report
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A job, a shop and a config; the same three find the same folder and go on from its last checkpoint."""
+
+    home: Home
+    job: Job
+    shop: Shop
+    config: BaseModel
+
+    @property
+    def folder(self) -> Path:
+        described = json.dumps([self.config.model_dump(mode="json"), self.shop.fingerprint()], sort_keys=True)
+        return (
+            self.home.runs(self.shop.info.shop_id, self.job.name) / hashlib.sha256(described.encode()).hexdigest()[:12]
+        )
+
+    def execute(self, *, workers: int, gpu: bool, fresh: bool, progress: Progress) -> tuple[FitResult, Manifest, Path]:
+        """Train, publish, report; the checkpoints go when the bundle is there."""
+        folder = self.folder
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        result = self._fit_here(folder, progress) if workers == 0 else self._fit_on_ray(folder, workers, gpu)
+        report = write_report(result, folder / "bundle" / "report.html", job=self.job.name, config=self.config)
+        manifest = self._publish(result)
+        kept = folder.with_name(f"{manifest.version}.html")
+        report.replace(kept)
+        shutil.rmtree(folder)
+        return result, manifest, kept
+
+    def _fit_here(self, folder: Path, progress: Progress) -> FitResult:
+        progress.stage(f"reading {self.shop.path}")
+        data = self.job.load(self.shop, self.config)
+        return self.job.fit(
+            self.config, data, LocalReport(folder / "checkpoints"), folder / "bundle", progress=progress
+        )
+
+    def _fit_on_ray(self, folder: Path, workers: int, gpu: bool) -> FitResult:
+        from cluster.local.ray_session import joined_ray
+
+        with joined_ray(self.home):
+            from training.jobs.ray_train import fit_on_ray
+
+            return fit_on_ray(self.job.name, self.config, self.shop, run_folder=folder, workers=workers, gpu=gpu)
+
+    def _publish(self, result: FitResult) -> Manifest:
+        store = BundleStore(self.home.bundles)
+        registry = Registry(self.home.releases, self.shop.info.shop_id)
+        return publish(result, job=self.job.name, shop=self.shop, config=self.config, store=store, registry=registry)
