@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at bundles and decide which one is served.", no_args_is_help=True)
 
-ShopOption = Annotated[str | None, typer.Option("--shop", help="shop_id, where this home has several shops.")]
+ShopOption = Annotated[str | None, typer.Option("--shop-id", help="Which shop, where this home has several shops.")]
 Version = Annotated[str, typer.Argument(help="A version that `models list` shows.")]
 JobName = Annotated[str, typer.Argument(help="The job, e.g. recommender.")]
 
@@ -122,7 +122,7 @@ def _open(shop_id: str | None) -> tuple[BundleStore, Registry]:
     if chosen is None or (known and chosen not in known):
         raise InputError(
             Problem(
-                field="--shop", problem="no bundles yet" if not known else "name one shop of this home", found=shop_id,
+                field="--shop-id", problem="no bundles yet" if not known else "name one shop of this home", found=shop_id,
                 allowed=", ".join(known) or "shopkeeper train recommender --data SHOP",
                 nearest=nearest(shop_id or "", known),
             )
