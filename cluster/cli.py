@@ -21,6 +21,8 @@ COMMANDS = {
     "status": "cluster.commands.status:status",
     "data": "cluster.commands.data:app",
     "train": "cluster.commands.train:train",
+    "evaluate": "cluster.commands.evaluate:evaluate",
+    "predict": "cluster.commands.predict:predict",
     "models": "cluster.commands.models:app",
     "validate": "cluster.commands.validate:validate",
 }

@@ -1,10 +1,24 @@
-"""The jobs of this version, found by name."""
+"""The jobs of this version and their bundles, found by name."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster.home import Home
+from training.bundles.registry import Registry
+from training.bundles.store import BundleStore
 from training.contracts.errors import InputError, Problem, nearest
 from training.jobs.job import Job
 from training.jobs.registry import JOBS
+
+
+@dataclass(frozen=True)
+class FoundBundle:
+    """A published bundle, verified, as a local folder."""
+
+    version: str
+    folder: Path
 
 
 def find_job(name: str) -> Job:
@@ -16,3 +30,20 @@ def find_job(name: str) -> Job:
             )
         )
     return JOBS[name]
+
+
+def resolve_bundle(home: Home, shop_id: str, job: str, version: str | None) -> FoundBundle:
+    """The version asked for, else the champion's; raises InputError naming what there is, or how to get one."""
+    store = BundleStore(home.bundles)
+    if version is None:
+        champion = Registry(home.releases, shop_id).get("champion")
+        version = champion.jobs.get(job) if champion else None
+    if version is None:
+        raise InputError(
+            Problem(
+                field="--version",
+                problem=f"shop {shop_id} has no champion {job}",
+                allowed=f"shopkeeper train {job} --data SHOP",
+            )
+        )
+    return FoundBundle(version, store.fetch(shop_id, job, version))

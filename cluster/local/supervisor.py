@@ -131,7 +131,10 @@ class Supervisor:
 
         address = start_ray(self.home, cpus=max(2, os.cpu_count() or 2))
         self._save(ray_address=address)
-        run_application(self.home, shop, self.options.profile, host=self.options.host, port=self.options.port)
+        run_application(
+            self.home, shop, self.options.profile,
+            host=self.options.host, port=self.options.port, progress=watch(sys.stderr),
+        )  # fmt: skip
         deadline_s = time.monotonic() + START_DEADLINE_S
         while not self._ready():
             if time.monotonic() > deadline_s:

@@ -1,0 +1,35 @@
+"""`shopkeeper evaluate`: the held-out evaluation of a bundle on any shop it fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster.home import home
+from cluster.output import Output, command
+
+
+@command
+def evaluate(
+    output: Output,
+    job: Annotated[str, typer.Argument(help="The job, e.g. recommender.")],
+    data: Annotated[Path, typer.Option(help="The shop folder.")],
+    version: Annotated[str | None, typer.Option(help="A version that `models list` shows. Default: champion.")] = None,
+) -> None:
+    """Evaluate a published bundle on the held-out split of a shop, beside the baselines fitted on that shop.
+
+    Example: shopkeeper evaluate recommender --data shops/beauty
+    """
+    from cluster.commands.train import metrics_text
+    from cluster.jobs import find_job, resolve_bundle
+    from training.contracts.shop import Shop
+
+    found, shop = find_job(job), Shop(data)
+    bundle = resolve_bundle(home(), shop.info.shop_id, job, version)
+    result = found.evaluate(bundle.folder, shop, progress=output.progress)
+    output.answer(
+        {"job": job, "version": bundle.version, **result},
+        metrics_text({f"{job} {bundle.version}": result["metrics"], **result["baselines"]}),
+    )

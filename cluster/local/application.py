@@ -1,0 +1,56 @@
+"""The Serve application of one shop, started in this process's Ray cluster."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from cluster.home import Home
+from training.contracts.errors import InputError, Problem, nearest
+from training.contracts.progress import Progress
+from training.contracts.shop import Shop
+
+APPLICATION = "shopkeeper"
+
+
+def profile_file(name: str) -> Path:
+    """The serving config shipped as `configs/deployments/NAME.yaml`; raises InputError naming the nearest."""
+    folder = Path(str(resources.files("configs"))) / "deployments"
+    names = sorted(file.stem for file in folder.glob("*.yaml"))
+    if name not in names:
+        raise InputError(
+            Problem(
+                field="--profile", problem="no such profile", found=name, allowed=", ".join(names),
+                nearest=nearest(name, names),
+            )
+        )  # fmt: skip
+    return folder / f"{name}.yaml"
+
+
+def run_application(home: Home, shop: Shop, profile: str, *, host: str, port: int, progress: Progress) -> None:
+    """Import the shop into state (once), then serve it; deployments answer as soon as they have a bundle."""
+    from ray import serve
+
+    from deployments.app import build_app
+    from deployments.config import load_serving_config
+    from deployments.state.importing import import_shop
+    from deployments.state.open import open_store
+
+    shop_id = shop.info.shop_id
+    config = load_serving_config(
+        profile_file(profile),
+        shop_id=shop_id,
+        bundles=str(home.bundles),
+        releases=str(home.releases),
+        state=f"sqlite:///{home.state_file(shop_id)}",
+        cache=str(home.root / "cache"),
+        host=host,
+        port=port,
+    )
+    store = open_store(config.state, shop_id)
+    try:
+        import_shop(shop, store, progress=progress)
+    finally:
+        store.close()
+    serve.start(http_options={"host": host, "port": port})
+    serve.run(build_app(config), name=APPLICATION, route_prefix="/")
