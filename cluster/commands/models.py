@@ -122,7 +122,8 @@ def _open(shop_id: str | None) -> tuple[BundleStore, Registry]:
     if chosen is None or (known and chosen not in known):
         raise InputError(
             Problem(
-                field="--shop-id", problem="no bundles yet" if not known else "name one shop of this home", found=shop_id,
+                field="--shop-id", problem="name one shop of this home" if known else "no bundles yet",
+                found=shop_id,
                 allowed=", ".join(known) or "shopkeeper train recommender --data SHOP",
                 nearest=nearest(shop_id or "", known),
             )
