@@ -31,8 +31,9 @@ class Problem:
 
     def __str__(self) -> str:
         place = [str(part) for part in (self.table or self.file, self.column or self.field) if part is not None]
-        row = self.row if self.row is not None else self.line
-        where = ".".join(place) + (f" row {row}" if row is not None else "")
+        number = f" line {self.line}" if self.line is not None else ""
+        number = f" row {self.row}" if self.row is not None else number
+        where = (": " if self.file and not self.table else ".").join(place) + number
         tail = "".join(
             f"; {label} {value}"
             for label, value in (("found", self.found), ("allowed", self.allowed), ("did you mean", self.nearest))
