@@ -1,0 +1,239 @@
+"""The ranker of a recommender bundle: fitted on held-out choices, as the user's shop looked when they were made.
+
+Examples come from the served log (the slate in which the user's validation event was chosen) and from replay (the
+validation event among retrieval's candidates). Retrieval never trained on either. The variant that orders a held-out
+fifth of the users best is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from training.contracts.shop import Shop
+from training.features.popularity import PopularityHistory, popularity_of
+from training.features.profile import EventHistory
+from training.features.ranking import (
+    FEATURE_NAMES,
+    ItemFacts,
+    RankingState,
+    fit_price_edges,
+    item_facts,
+    ranking_features,
+)
+from training.features.sequences import Cases, Histories, Split, interest_items
+from training.models.logistic_ranker import LogisticRanker, fit_logistic_ranker
+from training.models.recommender import Recommender
+
+Floats = npt.NDArray[np.float32]
+
+CANDIDATES = 100
+MAX_USERS = 5_000
+BLOCK_USERS = 256
+HOLDOUT = 0.2
+TOP = 10
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One moment of choice: what could be chosen, its features [C, F], and what was."""
+
+    features_CF: Floats
+    chosen_C: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class RankingFit:
+    """The chosen ranker, the state of its features, and NDCG@10 of two stages and of retrieval alone on test."""
+
+    ranker: LogisticRanker
+    state: RankingState
+    metrics: dict[str, float]
+    notes: list[str]
+
+
+class Replay:
+    """The features of candidates as they were at a past moment of one shop."""
+
+    def __init__(self, shop: Shop, recommender: Recommender, histories: Histories, split: Split) -> None:
+        self.recommender, self.histories, self.repeats = recommender, histories, shop.info.repeats
+        self.events = EventHistory(shop.table("events", ["user_id", "item_id", "type", "timestamp", "received_at"]))
+        self.items = items_of(shop)
+        self.ordinal = shop.info.ordinal_time
+        self.popularity = PopularityHistory(histories, recommender.vocabulary)
+        trained = [split.train[user] for user in range(len(split.train))]
+        self.trained_popularity = popularity_of(
+            np.concatenate([*trained, np.zeros(0, np.int32)]), recommender.vocabulary
+        )
+        self.state = RankingState(
+            price_edges=fit_price_edges(self.items),
+            popularity=dict(self.trained_popularity if self.ordinal else self.popularity.latest()),
+            ordinal_time=self.ordinal,
+        )
+
+    def choices(self, cases: Cases) -> Iterator[Choice | None]:
+        """Each case's target among retrieval's candidates; None where retrieval does not find it."""
+        for first in range(0, len(cases), BLOCK_USERS):
+            block = cases.take(np.arange(first, min(first + BLOCK_USERS, len(cases))))
+            yield from self._block(block)
+
+    def features(self, user: str, as_of_us: int, item_ids: Sequence[str], scores_C: Floats) -> Floats:
+        """features_CF of `item_ids` for the user just before `as_of_us`."""
+        return ranking_features(
+            profile=self.events.profile(user, as_of_us=as_of_us, strictly_before=True),
+            item_ids=item_ids,
+            retrieval_scores_C=scores_C,
+            items=self.items,
+            state=self.state,
+            as_of_us=as_of_us,
+            popularity=self.trained_popularity if self.ordinal else self.popularity.at(as_of_us),
+        )
+
+    def scores(self, user: str, as_of_us: int, item_ids: Sequence[str]) -> Floats:
+        """Retrieval's scores of given items, which must be in the vocabulary."""
+        profile = self.events.profile(user, as_of_us=as_of_us, strictly_before=True)
+        scores_S = self.recommender.score([self.recommender.codes(interest_items(profile))])[0]
+        return scores_S[self.recommender.vocabulary.encode(list(item_ids))]
+
+    def _block(self, block: Cases) -> Iterator[Choice | None]:
+        users = [self.histories.user_ids[user] for user in block.users_U]
+        pasts = [
+            interest_items(self.events.profile(user, as_of_us=int(moment), strictly_before=True))
+            for user, moment in zip(users, block.times_us_U, strict=True)
+        ]
+        masks = None if self.repeats else [self._unseen(past) for past in pasts]
+        found, scores = self.recommender.retrieve(pasts, CANDIDATES, masks)
+        for user, moment, target, slots_C, scores_C in zip(
+            users, block.times_us_U, block.targets_U, found, scores, strict=True
+        ):
+            chosen_C = slots_C == target
+            if not chosen_C.any():
+                yield None
+                continue
+            item_ids = [self.recommender.item_ids[slot] for slot in slots_C]
+            yield Choice(self.features(user, int(moment), item_ids, scores_C), chosen_C)
+
+    def _unseen(self, past: Sequence[str]) -> npt.NDArray[np.bool_]:
+        mask_S = np.ones(len(self.recommender), np.bool_)
+        mask_S[self.recommender.vocabulary.encode(list(past))] = False
+        return mask_S
+
+
+def fit_ranking(shop: Shop, recommender: Recommender, histories: Histories, split: Split, *, seed: int) -> RankingFit:
+    """Fit every variant on four fifths of the validation choices, keep the best on the rest, measure it on test."""
+    rng = np.random.default_rng(seed)
+    replay = Replay(shop, recommender, histories, split)
+    users = np.sort(rng.permutation(len(split.validation))[:MAX_USERS])
+    held_out_U = rng.random(len(users)) < HOLDOUT
+    replayed = list(replay.choices(split.validation.take(users)))
+    fitting = [choice for choice, held in zip(replayed, held_out_U, strict=True) if choice is not None and not held]
+    judging = [choice for choice, held in zip(replayed, held_out_U, strict=True) if held]
+    logged = list(_logged_choices(shop, replay, histories, split, users[~held_out_U]))
+    variants = _variants(fitting, logged)
+    if not variants:
+        raise ValueError("no user's held-out event is among retrieval's candidates: too little data to fit a ranker")
+    ranked = {name: _ndcg(judging, ranker.predict) for name, ranker in variants.items()}
+    best = max(ranked, key=lambda name: ranked[name])
+    test = list(replay.choices(split.test.take(np.sort(rng.permutation(len(split.test))[:MAX_USERS]))))
+    metrics = {"two_stage_ndcg@10": _ndcg(test, variants[best].predict), "one_stage_ndcg@10": _ndcg(test, _retrieval)}
+    note = ", ".join(f"{name} {value:.4f}" for name, value in ranked.items())
+    return RankingFit(variants[best], replay.state, metrics, [f"ranker: {best} chosen by held-out NDCG@10 ({note})"])
+
+
+def items_of(shop: Shop) -> Mapping[str, ItemFacts]:
+    """Ranking facts of every item of the shop; empty where it has no items table."""
+    columns = ["item_id", "category", "brand", "price", "created_at"]
+    return {row["item_id"]: item_facts(row) for piece in shop.batches("items", columns) for row in piece.to_pylist()}
+
+
+def _variants(replayed: Sequence[Choice], logged: Sequence[Choice]) -> dict[str, LogisticRanker]:
+    score_only = np.asarray([name == "retrieval_score" for name in FEATURE_NAMES])
+    everything = np.ones(len(FEATURE_NAMES), np.bool_)
+    wanted = {
+        "served log": (logged, everything),
+        "replayed events": (replayed, everything),
+        "retrieval score alone": (replayed, score_only),
+    }
+    return {name: _fit(choices, used_F, name) for name, (choices, used_F) in wanted.items() if choices}
+
+
+def _fit(choices: Sequence[Choice], used_F: npt.NDArray[np.bool_], name: str) -> LogisticRanker:
+    features_NF = np.concatenate([choice.features_CF for choice in choices])
+    features_NF = np.where(used_F, features_NF, np.float32(0))
+    chosen_N = np.concatenate([choice.chosen_C for choice in choices])
+    return fit_logistic_ranker(features_NF, chosen_N, feature_names=FEATURE_NAMES, trained_on=name)
+
+
+def _logged_choices(
+    shop: Shop, replay: Replay, histories: Histories, split: Split, rows: npt.NDArray[np.int64]
+) -> Iterator[Choice]:
+    """The slates in which the validation events of `rows` were chosen, as the served log keeps them."""
+    if not shop.has("recommendations"):
+        return
+    cases = split.validation.take(rows)
+    wanted = {
+        (histories.user_ids[user], int(moment)) for user, moment in zip(cases.users_U, cases.times_us_U, strict=True)
+    }
+    tested = {
+        (histories.user_ids[user], int(moment))
+        for user, moment in zip(split.test.users_U, split.test.times_us_U, strict=True)
+    }
+    chosen, validated, spoiled = _clicks(shop, wanted, tested)
+    slates = shop.table("recommendations", ["recommendation_id", "user_id", "as_of", "slate"])
+    slates = slates.filter(
+        pc.is_in(slates["recommendation_id"], value_set=pa.array(sorted(validated - spoiled), pa.string()))
+    )
+    known = set(replay.recommender.vocabulary.ids)
+    for row in slates.to_pylist():
+        item_ids = [entry["item_id"] for entry in row["slate"] if entry["item_id"] in known]
+        chosen_C = np.asarray([item_id in chosen[row["recommendation_id"]] for item_id in item_ids], np.bool_)
+        if 0 < chosen_C.sum() < len(item_ids):
+            as_of_us = int(row["as_of"].timestamp() * 1_000_000)
+            scores_C = replay.scores(row["user_id"], as_of_us, item_ids)
+            yield Choice(replay.features(row["user_id"], as_of_us, item_ids, scores_C), chosen_C)
+
+
+def _clicks(
+    shop: Shop, wanted: set[tuple[str, int]], tested: set[tuple[str, int]]
+) -> tuple[dict[str, set[str]], set[str], set[str]]:
+    """Items chosen per slate, the slates of validation events, and those that hold a test event."""
+    chosen: dict[str, set[str]] = {}
+    validated: set[str] = set()
+    spoiled: set[str] = set()
+    positive = pa.array(shop.info.positive_types)
+    for piece in shop.batches("events", ["user_id", "item_id", "type", "timestamp", "recommendation_id"]):
+        rows = piece.filter(
+            pc.and_(pc.is_valid(piece["recommendation_id"]), pc.is_in(piece["type"], value_set=positive))
+        )
+        moments_us = rows["timestamp"].cast(pa.int64()).to_pylist()
+        for slate, user, item, moment_us in zip(
+            rows["recommendation_id"].to_pylist(), rows["user_id"].to_pylist(), rows["item_id"].to_pylist(), moments_us,
+            strict=True,
+        ):  # fmt: skip
+            chosen.setdefault(slate, set()).add(item)
+            if (user, moment_us) in wanted:
+                validated.add(slate)
+            if (user, moment_us) in tested:
+                spoiled.add(slate)
+    return chosen, validated, spoiled
+
+
+def _retrieval(features_CF: Floats) -> npt.NDArray[np.float64]:
+    return features_CF[:, FEATURE_NAMES.index("retrieval_score")].astype(np.float64)
+
+
+def _ndcg(choices: Sequence[Choice | None], score: Callable[[Floats], npt.NDArray[np.float64]]) -> float:
+    """NDCG@10 with one relevant item per choice; a choice that retrieval missed counts 0."""
+    gains = [0.0 if choice is None else _gain(choice, score) for choice in choices]
+    return float(np.mean(gains)) if gains else 0.0
+
+
+def _gain(choice: Choice, score: Callable[[Floats], npt.NDArray[np.float64]]) -> float:
+    scores_C = score(choice.features_CF)
+    rank = int((scores_C > scores_C[choice.chosen_C][0]).sum())
+    return 1.0 / float(np.log2(rank + 2)) if rank < TOP else 0.0
