@@ -1,0 +1,183 @@
+"""A shop folder becomes state, once per fingerprint; an import that was cut off goes on where it was."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from deployments.state.clock import ShopClock, clock_offset_us, to_us, wall_now_us
+from deployments.state.events import EventRow, Outcome
+from deployments.state.records import Row, ServedRow, SlateEntry
+from deployments.state.store import Store
+from training.contracts.progress import NoProgress, Progress
+from training.contracts.shop import Shop, ShopInfo
+from training.contracts.tables import TIMESTAMP
+
+PIECE_ROWS = 20_000
+STATE_TABLES = ("items", "users", "events", "sales", "recommendations")
+"""The tables whose truth is the state once a shop is imported."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportReport:
+    """Rows read by table (none where this shop had been imported before) and what became of repeated events."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    duplicate_events: int = 0
+    conflicting_events: int = 0
+
+
+def import_shop(
+    store: Store, shop: Shop, *, wall_us: Callable[[], int] = wall_now_us, progress: Progress | None = None
+) -> ImportReport:
+    """Bring every row of the state's tables into `store`; the shop is known to it only when all of them are in."""
+    fingerprint = shop.fingerprint()
+    if _note(store, "imported").get("fingerprint") == fingerprint:
+        return ImportReport()
+    outcomes = dict.fromkeys(Outcome, 0)
+    rows = {table: _import_table(store, shop, table, fingerprint, outcomes, progress) for table in STATE_TABLES}
+    store.raise_catalogue_seq(shop.info.catalogue_seq)
+    imported = {"fingerprint": fingerprint, "folder": str(shop.path.resolve()), "sales_schema": _sales_schema(shop)}
+    store.set_meta({
+        "shop": shop.info.model_dump_json(),
+        "clock_offset_us": str(_clock_offset_us(store, shop.info, wall_us)),
+        "imported": json.dumps(imported),
+        "import_progress": "{}",
+    })  # fmt: skip
+    return ImportReport(
+        rows=rows, duplicate_events=outcomes[Outcome.DUPLICATE], conflicting_events=outcomes[Outcome.CONFLICT]
+    )
+
+
+def shop_info(store: Store) -> ShopInfo | None:
+    """shop.yaml of the shop that was imported last; None until one is in."""
+    said = store.meta("shop")
+    return None if said is None else ShopInfo.model_validate_json(said)
+
+
+def shop_clock(store: Store) -> ShopClock:
+    """The clock of the imported shop, the wall clock where there is none."""
+    return ShopClock(int(store.meta("clock_offset_us") or 0))
+
+
+def imported_folder(store: Store) -> str | None:
+    """Where the shop that was imported last lay."""
+    return _note(store, "imported").get("folder")
+
+
+def imported_sales_schema(store: Store) -> pa.Schema | None:
+    """The sales table's columns as imported; None where the shop had no sales."""
+    packed = _note(store, "imported").get("sales_schema")
+    return None if packed is None else pa.ipc.read_schema(pa.py_buffer(base64.b64decode(packed)))
+
+
+def _import_table(
+    store: Store,
+    shop: Shop,
+    table: str,
+    fingerprint: str,
+    outcomes: dict[Outcome, int],
+    progress: Progress | None,
+) -> int:
+    told = progress or NoProgress()
+    told.stage(f"importing {table}", shop.rows(table))
+    done, read = _rows_done(store, table, fingerprint), 0
+    for piece in shop.batches(table, rows=PIECE_ROWS):
+        read += piece.num_rows
+        if read > done:
+            _write(store, table, piece, outcomes)
+            mark = {"fingerprint": fingerprint, "table": table, "rows": read}
+            store.set_meta({"import_progress": json.dumps(mark)})
+        told.advance(piece.num_rows)
+    return read
+
+
+def _rows_done(store: Store, table: str, fingerprint: str) -> int:
+    """Rows of `table` that an unfinished import of this very shop has brought in, from the first one on."""
+    mark = _note(store, "import_progress")
+    if mark.get("fingerprint") != fingerprint:
+        return 0
+    reached, wanted = STATE_TABLES.index(mark["table"]), STATE_TABLES.index(table)
+    return int(mark["rows"]) if reached == wanted else (0 if reached < wanted else 1 << 62)
+
+
+def _write(store: Store, table: str, piece: pa.Table, outcomes: dict[Outcome, int]) -> None:
+    if table == "events":
+        for outcome in store.append_events(_event_rows(piece)):
+            outcomes[outcome] += 1
+    elif table == "recommendations":
+        store.log_recommendations([_served_row(row) for row in _plain_rows(piece)])
+    elif table == "items":
+        store.upsert_items(_plain_rows(piece))
+    elif table == "users":
+        store.upsert_users(_plain_rows(piece))
+    else:
+        store.append_sales(_plain_rows(_storable(piece)))
+
+
+def _plain_rows(piece: pa.Table) -> list[Row]:
+    """Rows as dicts without their nulls."""
+    rows = piece.to_pylist(maps_as_pydicts="lossy")
+    return [{name: value for name, value in row.items() if value is not None} for row in rows]
+
+
+def _storable(piece: pa.Table) -> pa.Table:
+    """Covariates of types that JSON has no word for, as the nearest one it has."""
+    for at, column in enumerate(piece.schema):
+        type_ = column.type
+        if pa.types.is_date(type_):
+            piece = piece.set_column(at, column.name, piece.column(at).cast(TIMESTAMP))
+        elif pa.types.is_decimal(type_):
+            piece = piece.set_column(at, column.name, piece.column(at).cast(pa.float64()))
+        elif pa.types.is_dictionary(type_):
+            piece = piece.set_column(at, column.name, piece.column(at).cast(type_.value_type))
+    return piece
+
+
+def _event_rows(piece: pa.Table) -> list[EventRow]:
+    names = [
+        {"timestamp_us": "timestamp", "received_at_us": "received_at"}.get(name, name) for name in EventRow._fields
+    ]
+    columns = [piece.column(name) for name in names]
+    lists = [
+        (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist(maps_as_pydicts="lossy")
+        for column in columns
+    ]
+    return list(map(EventRow, *lists))
+
+
+def _served_row(row: Row) -> ServedRow:
+    features = row.get("features")
+    return ServedRow(
+        recommendation_id=row["recommendation_id"],
+        user_id=row["user_id"],
+        as_of_us=to_us(row["as_of"]),
+        slate=tuple(SlateEntry(**entry) for entry in row.get("slate", ())),
+        features=None if features is None else np.array(features, dtype=np.float32),
+        feature_names=tuple(row.get("feature_names", ())),
+        release=row.get("release"),
+        experiment=row.get("experiment", {}),
+    )
+
+
+def _sales_schema(shop: Shop) -> str | None:
+    piece = next(shop.batches("sales", rows=1), None)
+    return None if piece is None else base64.b64encode(piece.schema.serialize().to_pybytes()).decode()
+
+
+def _clock_offset_us(store: Store, info: ShopInfo, wall_us: Callable[[], int]) -> int:
+    """The offset of the first import, moved on only where a later shop ends after the clock's now."""
+    held = store.meta("clock_offset_us")
+    if held is not None and ShopClock(int(held), wall_us).now_us() >= to_us(info.reference_date):
+        return int(held)
+    return clock_offset_us(info.reference_date, wall_us=wall_us())
+
+
+def _note(store: Store, name: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(store.meta(name) or "{}")
+    return found
