@@ -28,7 +28,7 @@ def evaluate(
 
     found, shop = find_job(job), Shop(data)
     bundle = resolve_bundle(home(), shop.info.shop_id, job, version)
-    result = found.evaluate(bundle.folder, shop, progress=output.progress)
+    result = found.evaluate(bundle.folder, shop)
     output.answer(
         {"job": job, "version": bundle.version, **result},
         metrics_text({f"{job} {bundle.version}": result["metrics"], **result["baselines"]}),

@@ -49,7 +49,7 @@ def run_application(home: Home, shop: Shop, profile: str, *, host: str, port: in
     )
     store = open_store(config.state, shop_id)
     try:
-        import_shop(shop, store, progress=progress)
+        import_shop(store, shop, progress=progress)
     finally:
         store.close()
     serve.start(http_options={"host": host, "port": port})
