@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -140,15 +141,17 @@ def _storable(piece: pa.Table) -> pa.Table:
 
 
 def _event_rows(piece: pa.Table) -> list[EventRow]:
-    names = [
-        {"timestamp_us": "timestamp", "received_at_us": "received_at"}.get(name, name) for name in EventRow._fields
-    ]
-    columns = [piece.column(name) for name in names]
-    lists = [
-        (column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column).to_pylist(maps_as_pydicts="lossy")
-        for column in columns
-    ]
-    return list(map(EventRow, *lists))
+    times = {"timestamp_us": "timestamp", "received_at_us": "received_at"}
+    columns = [piece.column(times.get(name, name)) for name in EventRow._fields]
+    return list(map(EventRow, *(_values(column) for column in columns)))
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """Python values, times in microseconds; a column of nulls only costs nothing."""
+    if column.null_count == len(column):
+        return [None] * len(column)
+    plain = column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+    return plain.to_pylist(maps_as_pydicts="lossy")
 
 
 def _served_row(row: Row) -> ServedRow:

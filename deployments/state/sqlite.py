@@ -256,7 +256,13 @@ class SqliteStore:
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        for setting in ("journal_mode = WAL", "synchronous = FULL", "mmap_size = 268435456", "temp_store = MEMORY"):
+        for setting in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "cache_size = -32000",
+            "mmap_size = 268435456",
+            "temp_store = MEMORY",
+        ):
             db.execute(f"PRAGMA {setting}")
         return db
 
