@@ -1,0 +1,104 @@
+"""Training on Ray Train: two workers train one model, a killed run goes on, Ray Data predicts for everybody."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+
+pytestmark = pytest.mark.ray
+
+USERS, ITEMS, LENGTH = 200, 40, 10
+
+
+def command(home: Path, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "cluster.cli", *map(str, arguments), "--json"],
+        env={**os.environ, "SHOPKEEPER_HOME": str(home)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def answer(process: subprocess.Popen[str]) -> Any:
+    stdout, stderr = process.communicate(timeout=240)
+    assert process.returncode == 0, stderr
+    return json.loads(stdout)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def shop(home: Path) -> Path:
+    """Items follow one another in a circle: what comes next is known to whoever reads the order."""
+    folder, chance = home / "sequences", random.Random(0)
+    folder.mkdir()
+    starts = [chance.randrange(ITEMS) for _ in range(USERS)]
+    lines = [
+        f"u{user} " + " ".join(f"i{(start + step) % ITEMS:02d}" for step in range(LENGTH))
+        for user, start in enumerate(starts)
+    ]
+    (folder / "Circle.txt").write_text("\n".join(lines) + "\n")
+    answer(command(home, "data", "import", "amazon-sequences", "--from", folder, "--out", home / "shop"))
+    return home / "shop"
+
+
+def test_two_workers_train_and_ray_data_predicts(home: Path, shop: Path, tmp_path: Path) -> None:
+    trained = answer(command(home, "train", "recommender", "--data", shop, "--workers", 2, "--set", "epochs=6"))
+    assert trained["metrics"]["hr@10"] > 2 * trained["baselines"]["popularity"]["hr@10"]
+    assert Path(trained["report"]).read_text().startswith("<!doctype html>")
+
+    again = answer(command(home, "evaluate", "recommender", "--data", shop))
+    assert again["metrics"]["ndcg@10"] == pytest.approx(trained["metrics"]["ndcg@10"], abs=1e-6)
+
+    out = tmp_path / "tonight.parquet"
+    predicted = answer(command(home, "predict", "recommender", "--data", shop, "--out", out, "--limit", 5))
+    rows = pq.read_table(out).to_pylist()
+    assert len(rows) == predicted["rows"] == USERS * 5
+    seen = {f"u{user}": set() for user in range(USERS)}
+    for line in (home / "sequences" / "Circle.txt").read_text().splitlines():
+        user, *items = line.split()
+        seen[user] = set(items)
+    assert all(row["item_id"] not in seen[row["user_id"]] for row in rows)
+
+
+def test_a_killed_run_goes_on_from_its_last_epoch(home: Path, shop: Path) -> None:
+    wanted = (
+        "train",
+        "recommender",
+        "--data",
+        shop,
+        "--set",
+        "epochs=400",
+        "--set",
+        "patience=400",
+        "--set",
+        "max_train_s=25",
+    )
+    first = command(home, *wanted)
+    runs = home / "runs"
+    deadline_s = time.monotonic() + 120
+    while not list(runs.glob("*/recommender/*/ray_train/checkpoint_*")):
+        assert first.poll() is None, first.communicate()[1]
+        assert time.monotonic() < deadline_s
+        time.sleep(0.2)
+    tree = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
+    for process in tree:
+        process.send_signal(signal.SIGKILL)
+    psutil.wait_procs(tree, timeout=30)
+    first.communicate()
+
+    resumed = answer(command(home, *wanted))
+    assert any("went on after epoch" in note for note in resumed["notes"])
