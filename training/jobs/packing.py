@@ -1,0 +1,66 @@
+"""Training batches of about equally many tokens: sequences of like length together, hardly any padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.features.sequences import Int64s, Pairs, Sequences
+from training.models.sequence_transformer import right_padded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """tokens_BL right padded, lengths_B, and of its P pairs the places in the flattened tokens and the targets."""
+
+    tokens_BL: Tensor
+    lengths_B: Tensor
+    places_P: Tensor
+    targets_P: Tensor
+
+
+class Packing:
+    """The trainable users of a split, cut to `max_len` tokens, and the pairs that each of them brings."""
+
+    def __init__(self, train: Sequences, pairs: Pairs, *, max_len: int, tokens_per_step: int) -> None:
+        recent = train.last(max_len)
+        first_U, last_U = (np.searchsorted(pairs.positions_P, ends) for ends in (recent.starts_U, recent.ends_U))
+        users = np.flatnonzero(last_U > first_U)
+        self.sequences = recent.take(users)
+        self.pairs = pairs
+        self.first_pair_U, self.last_pair_U = first_U[users], last_U[users]
+        self.tokens_per_step = tokens_per_step
+
+    @property
+    def pairs_per_epoch(self) -> int:
+        return int((self.last_pair_U - self.first_pair_U).sum())
+
+    def plan(self, rng: np.random.Generator) -> list[Int64s]:
+        """The users of each step of one epoch, in the order of the steps."""
+        lengths_U = self.sequences.lengths_U
+        order = rng.permutation(len(lengths_U))
+        order = order[np.argsort(-lengths_U[order], kind="stable")]
+        steps, start = [], 0
+        while start < len(order):
+            rows = max(1, self.tokens_per_step // int(lengths_U[order[start]]))
+            steps.append(order[start : start + rows])
+            start += rows
+        return [steps[step] for step in rng.permutation(len(steps))]
+
+    def batch(self, users: Int64s) -> Batch:
+        sequences = self.sequences.take(users)
+        tokens_BL, lengths_B = right_padded(list(sequences))
+        counts_B = self.last_pair_U[users] - self.first_pair_U[users]
+        rows_P = np.repeat(np.arange(len(users)), counts_B)
+        nth_P = np.arange(len(rows_P)) - np.repeat(np.cumsum(counts_B) - counts_B, counts_B)
+        pairs_P = self.first_pair_U[users][rows_P] + nth_P
+        places_P = rows_P * tokens_BL.shape[1] + self.pairs.positions_P[pairs_P] - sequences.starts_U[rows_P]
+        return Batch(
+            tokens_BL=tokens_BL,
+            lengths_B=lengths_B,
+            places_P=torch.from_numpy(places_P),
+            targets_P=torch.from_numpy(self.pairs.targets_P[pairs_P].astype(np.int64)),
+        )

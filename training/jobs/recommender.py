@@ -1,0 +1,211 @@
+"""The recommender job: a transformer over the users' events against its honest baselines, the better one bundled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, Field
+
+from training.contracts.atomic import new_folder
+from training.contracts.errors import InputError, Problem
+from training.contracts.progress import NoProgress, Progress
+from training.contracts.shop import Shop
+from training.features.sequences import Histories, Split, interest_histories, leave_one_out
+from training.features.vocabulary import Codes, Vocabulary
+from training.jobs.baselines import fit_baselines, sample
+from training.jobs.evaluation import Evaluation, Score, evaluate, selection_score
+from training.jobs.job import FitResult, Job, Report
+from training.jobs.ranking_fit import fit_ranking
+from training.jobs.transformer_training import TrainingConfig, TransformerTraining
+from training.jobs.workers import Workers
+from training.metrics import Floats, Ints
+from training.models.popularity import training_counts
+from training.models.recommender import Recommender
+from training.models.retriever import Retriever
+from training.models.sequence_transformer import TransformerConfig
+
+TRANSFORMER = "sequence_transformer"
+RANKER_FILE = "ranking.json"
+RANKING_STATE_FILE = "ranking_state.json"
+EVENT_COLUMNS = ("user_id", "type", "item_id", "timestamp")
+CONTENT_COLUMNS = ("item_id", "title", "description", "category", "brand", "price", "attributes", "tags")
+"""What `training.features.content` reads of an item."""
+
+
+class RecommenderConfig(TrainingConfig):
+    """Settings of `train recommender`; the defaults suit any shop."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 0
+    transformer: TransformerConfig = TransformerConfig()
+    selection_cases: int = Field(default=8192, ge=1, description="validation cases that judge epochs and models")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecommenderData:
+    """A shop as the recommender sees it; `items` in the order of the vocabulary."""
+
+    shop: Shop
+    vocabulary: Vocabulary
+    items: Sequence[Mapping[str, Any]]
+    histories: Histories
+    split: Split
+    counts_I: Ints
+    repeats: bool
+    notes: tuple[str, ...]
+
+
+def load(shop: Shop, config: BaseModel) -> RecommenderData:  # noqa: ARG001
+    """Raises InputError for a shop without a single event on an item."""
+    events = shop.table("events", EVENT_COLUMNS)
+    rows = {row["item_id"]: row for row in shop.table("items", CONTENT_COLUMNS).to_pylist()}
+    vocabulary = Vocabulary(rows or [item_id for item_id in pc.unique(events["item_id"]).to_pylist() if item_id])
+    histories = interest_histories(events, vocabulary, shop.info.positive_types)
+    if not len(histories.codes_N):
+        raise InputError(Problem(table="events", problem="no event on an item: there is nothing to learn from"))
+    split = leave_one_out(histories)
+    return RecommenderData(
+        shop=shop,
+        vocabulary=vocabulary,
+        items=[rows.get(item_id, {"item_id": item_id}) for item_id in vocabulary.ids],
+        histories=histories,
+        split=split,
+        counts_I=training_counts(split.train, len(vocabulary)),
+        repeats=shop.info.repeats,
+        notes=tuple(_dropped(histories, split)),
+    )
+
+
+def _dropped(histories: Histories, split: Split) -> list[str]:
+    notes = []
+    if histories.unknown_items:
+        notes.append(f"{histories.unknown_items} events dropped: their item is not in the items table")
+    if split.train_only_users:
+        notes.append(f"{split.train_only_users} users with fewer than 3 positive events are trained on, not evaluated")
+    return notes
+
+
+def fit(
+    config: RecommenderConfig, data: RecommenderData, report: Report, out: Path, *, progress: Progress = NoProgress()
+) -> FitResult:
+    """Train, choose on validation, bundle the best of transformer and baselines, measure all of them on test.
+
+    Rank 0 writes `out` and says how it went; the other ranks return an empty result.
+    """
+    wall, cpu, workers = time.monotonic(), time.process_time(), Workers()
+    cases, items = sample(data.split.validation, config.selection_cases), len(data.vocabulary)
+
+    def judge(retriever: Retriever) -> float:
+        return selection_score(retriever.score, cases, items, repeats=data.repeats)
+
+    training = TransformerTraining(config.transformer, config, data.split, items, seed=config.seed, workers=workers)
+    transformer = training.run(judge, report, progress)
+    if workers.rank > 0:
+        return _empty_result(out)
+    retrievers = fit_baselines(data.split, items, repeats=data.repeats, seed=config.seed, progress=progress)
+    chosen, choice = _choose(retrievers, transformer if training.course.examples else None, judge)
+    recommender = Recommender.build(data.vocabulary, chosen, data.counts_I, data.items)
+    with new_folder(out, force=True) as folder:
+        recommender.save(folder)
+        ranking_metrics, ranking_notes = _bundle_ranking(data, recommender, folder, config.seed)
+    evaluations = _evaluate_all(data, recommender, retrievers, progress)
+    validation = evaluate(recommender.score, data.split.validation, data.counts_I, repeats=data.repeats)
+    return FitResult(
+        folder=out,
+        model=chosen.kind,
+        metrics={**evaluations[chosen.kind].metrics, **ranking_metrics},
+        validation=validation.metrics,
+        baselines={name: evaluations[name].metrics for name in retrievers},
+        train_seconds=time.monotonic() - wall,
+        cpu_seconds=time.process_time() - cpu,
+        examples_per_second=training.course.examples_per_second,
+        notes=(*data.notes, choice, training.course.said(), *ranking_notes),
+        curve=tuple(training.course.curve),
+        bins={name: evaluation.bins for name, evaluation in evaluations.items()},
+    )
+
+
+def _empty_result(out: Path) -> FitResult:
+    return FitResult(
+        folder=out, model=TRANSFORMER, metrics={}, validation={}, baselines={},
+        train_seconds=0.0, cpu_seconds=0.0, examples_per_second=0.0,
+    )  # fmt: skip
+
+
+def _choose(
+    baselines: Mapping[str, Retriever], transformer: Retriever | None, judge: Callable[[Retriever], float]
+) -> tuple[Retriever, str]:
+    """The best on validation and why; the transformer wins a tie, then the simpler baseline."""
+    contenders = [*([transformer] if transformer is not None else []), *baselines.values()]
+    scores = {retriever.kind: judge(retriever) for retriever in contenders}
+    chosen = max(contenders, key=lambda retriever: scores[retriever.kind])
+    said = ", ".join(f"{kind} {score:.4f}" for kind, score in scores.items())
+    return chosen, f"{chosen.kind} chosen by ndcg@10 on validation ({said})"
+
+
+def _bundle_ranking(
+    data: RecommenderData, recommender: Recommender, folder: Path, seed: int
+) -> tuple[dict[str, float], list[str]]:
+    """Put the ranker into the bundle; one whose data allows none is said in the notes."""
+    try:
+        ranking = fit_ranking(data.shop, recommender, data.histories, data.split, seed=seed)
+    except ValueError as error:
+        return {}, [str(error)]
+    ranking.ranker.save(folder / RANKER_FILE)
+    ranking.state.save(folder / RANKING_STATE_FILE)
+    return ranking.metrics, ranking.notes
+
+
+def _evaluate_all(
+    data: RecommenderData, recommender: Recommender, baselines: Mapping[str, Retriever], progress: Progress
+) -> dict[str, Evaluation]:
+    """Every baseline as it is, and under its kind the bundled one as it serves (content regression included)."""
+    progress.stage("evaluation on test", len(data.split.test) * (len(baselines) + 1))
+
+    def on_test(score: Score) -> Evaluation:
+        return evaluate(score, data.split.test, data.counts_I, repeats=data.repeats, progress=progress)
+
+    evaluations = {name: on_test(retriever.score) for name, retriever in baselines.items()}
+    if recommender.retriever.kind not in evaluations:
+        evaluations[recommender.retriever.kind] = on_test(recommender.score)
+    return evaluations
+
+
+def evaluate_bundle(folder: Path, shop: Shop) -> dict[str, Any]:
+    """`metrics` of the bundle on the held-out part of `shop`, and its `baselines` fitted on the rest of it."""
+    recommender = Recommender.load(folder)
+    data = load(shop, RecommenderConfig())
+    recommender.upsert_many([item for item in data.items if recommender.slot(item["item_id"]) is None])
+    slots_I = np.array([recommender.slot(item_id) for item_id in data.vocabulary.ids])
+
+    def score(histories: Sequence[Codes]) -> Floats:
+        names = [data.vocabulary.decode(history) for history in histories]
+        return recommender.score([recommender.codes(history) for history in names])[:, slots_I]
+
+    progress = NoProgress()
+    baselines = fit_baselines(data.split, len(data.vocabulary), repeats=data.repeats, seed=0, progress=progress)
+
+    def on_test(score: Score) -> dict[str, float]:
+        return evaluate(score, data.split.test, data.counts_I, repeats=data.repeats).metrics
+
+    return {
+        "metrics": on_test(score),
+        "baselines": {name: on_test(retriever.score) for name, retriever in baselines.items()},
+    }
+
+
+JOB = Job(
+    name="recommender",
+    config=RecommenderConfig,
+    load=load,
+    fit=fit,
+    evaluate=evaluate_bundle,
+    selection_metric="ndcg@10",
+)

@@ -1,0 +1,152 @@
+"""A causal transformer over item tokens whose item embeddings are also its output weights.
+
+Source: Kang and McAuley, SASRec, ICDM 2018; full softmax after Klenitskiy and Vasilev, RecSys 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.features.vocabulary import Codes
+from training.metrics import Floats
+from training.models.retriever import VectorRetriever
+
+TOKENS_PER_FORWARD = 8192
+
+
+class TransformerConfig(BaseModel):
+    """Sizes of the transformer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dim: int = Field(default=64, ge=4, le=1024, description="width D of item and user vectors")
+    blocks: int = Field(default=1, ge=1, le=16)
+    heads: int = Field(default=2, ge=1, le=16)
+    dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
+    max_len: int = Field(default=200, ge=1, le=2048, description="newest tokens of a history that are read")
+
+
+class Dropout(nn.Module):
+    """Dropout with masks drawn as bytes by numpy, which on a CPU costs a tenth of torch's own.
+
+    The rate is rounded to 1/256. `rng` is set by whoever trains; the seed of it alone decides the masks.
+    """
+
+    rng: np.random.Generator
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.dropped_of_256 = round(rate * 256)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.dropped_of_256 == 0:
+            return x
+        if x.device.type != "cpu":
+            return functional.dropout(x, self.dropped_of_256 / 256)
+        bytes_ = torch.frombuffer(bytearray(self.rng.bytes(x.numel())), dtype=torch.uint8).view(x.shape)
+        kept = (bytes_ >= self.dropped_of_256).to(x.dtype).mul_(256 / (256 - self.dropped_of_256))
+        return x * kept
+
+
+class Block(nn.Module):
+    """Pre-norm causal self-attention and feed-forward."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.attention_norm, self.forward_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
+        self.qkv, self.out = nn.Linear(config.dim, 3 * config.dim), nn.Linear(config.dim, config.dim)
+        self.up, self.down = nn.Linear(config.dim, config.dim), nn.Linear(config.dim, config.dim)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        x_BLD = x_BLD + self.dropout(self._attend(self.attention_norm(x_BLD)))
+        hidden_BLD = self.dropout(functional.gelu(self.up(self.forward_norm(x_BLD))))
+        return x_BLD + self.dropout(self.down(hidden_BLD))
+
+    def _attend(self, x_BLD: Tensor) -> Tensor:
+        batch, length, dim = x_BLD.shape
+        qkv_3BHLd = self.qkv(x_BLD).view(batch, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
+        mixed_BHLd = functional.scaled_dot_product_attention(*qkv_3BHLd, is_causal=True)
+        return self.out(mixed_BHLd.transpose(1, 2).reshape(batch, length, dim))
+
+
+class Tower(nn.Module):
+    """tokens_BL, right padded, with `lengths_B` -> x_BLD; what stands after a sequence's end is meaningless."""
+
+    def __init__(self, items: int, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.item = nn.Embedding(items, config.dim)
+        self.place = nn.Embedding(config.max_len, config.dim)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.norm = nn.LayerNorm(config.dim)
+        self.dropout = Dropout(config.dropout)
+        for embedding in (self.item, self.place):
+            nn.init.normal_(embedding.weight, std=0.02)
+
+    def forward(self, tokens_BL: Tensor, lengths_B: Tensor) -> Tensor:
+        # Places count from the newest token, so that "just now" is one place at any length.
+        places_BL = (lengths_B[:, None] - 1 - torch.arange(tokens_BL.shape[1], device=tokens_BL.device)).clamp_(min=0)
+        x_BLD = self.dropout(self.item(tokens_BL) + self.place(places_BL))
+        for block in self.blocks:
+            x_BLD = block(x_BLD)
+        return self.norm(x_BLD)
+
+
+class SequenceTransformer(VectorRetriever):
+    """A trained tower that serves."""
+
+    kind = "sequence_transformer"
+
+    def __init__(self, tower: Tower) -> None:
+        self.tower = tower.eval()
+        self._item_vectors_ID = tower.item.weight.detach().cpu().numpy()
+
+    @property
+    def item_vectors_ID(self) -> Floats:
+        return self._item_vectors_ID
+
+    def user_vectors(self, histories: Sequence[Codes]) -> Floats:
+        vectors_BD = np.zeros((len(histories), self.tower.config.dim), np.float32)
+        recent = [history[-self.tower.config.max_len :] for history in histories]
+        order = sorted((row for row, history in enumerate(recent) if len(history)), key=lambda row: len(recent[row]))
+        while order:
+            rows_per_forward = max(1, TOKENS_PER_FORWARD // len(recent[order[-1]]))
+            rows, order = order[-rows_per_forward:], order[:-rows_per_forward]
+            vectors_BD[rows] = self._forward([recent[row] for row in rows])
+        return vectors_BD
+
+    def _forward(self, histories: list[Codes]) -> Floats:
+        tokens_BL, lengths_B = right_padded(histories)
+        with torch.inference_mode():
+            device = self.tower.item.weight.device
+            x_BLD = self.tower(tokens_BL.to(device), lengths_B.to(device)).cpu()
+        return x_BLD[torch.arange(len(histories)), lengths_B - 1].numpy()
+
+    def state(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in self.tower.state_dict().items()}
+        return arrays, {"items": self.items, **self.tower.config.model_dump()}
+
+    @classmethod
+    def from_state(cls, arrays: dict[str, npt.NDArray[Any]], settings: dict[str, Any]) -> Self:
+        sizes = dict(settings)
+        tower = Tower(sizes.pop("items"), TransformerConfig(**sizes))
+        tower.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+        return cls(tower)
+
+
+def right_padded(histories: Sequence[Codes]) -> tuple[Tensor, Tensor]:
+    """tokens_BL (padding is code 0) and lengths_B."""
+    lengths = np.array([len(history) for history in histories], np.int64)
+    tokens = np.zeros((len(histories), int(lengths.max())), np.int64)
+    tokens[np.arange(tokens.shape[1]) < lengths[:, None]] = np.concatenate(list(histories))
+    return torch.from_numpy(tokens), torch.from_numpy(lengths)
