@@ -30,6 +30,8 @@ class ConfigKind:
 
 KINDS = {
     "shop": ConfigKind("shop.yaml", "training.contracts.shop:ShopInfo"),
+    "recommender": ConfigKind("training/recommender*.yaml", "training.jobs.recommender:RecommenderConfig"),
+    "serving": ConfigKind("deployments/*.yaml", "deployments.config:ServingConfig"),
 }
 
 

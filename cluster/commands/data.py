@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from cluster.home import Home, home
 from cluster.output import EXIT_BAD_INPUT, Output, command, counts_text
+from training.contracts.errors import InputError, Problem, nearest
 
 app = typer.Typer(help="Make, import, check and export a shop's tables.")
 
@@ -106,6 +108,52 @@ def check(output: Output, shop: Annotated[Path, typer.Argument(help="A shop fold
     verdict = "ok" if report.ok else "not ok: training and serving would refuse this shop"
     text = "\n".join([f"{shop}", counts_text(report.tables), *lines, verdict])
     output.answer(document, text, exit_code=0 if report.ok else EXIT_BAD_INPUT)
+
+
+@app.command("export")
+@command
+def export(
+    output: Output,
+    out: OutOption,
+    shop_id: Annotated[str | None, typer.Option(help="Which shop of this home. Default: the one that runs.")] = None,
+    force: ForceOption = False,
+) -> None:
+    """Write the live state as a shop folder, for the next training.
+
+    Example: shopkeeper data export --out tonight
+    """
+    from deployments.state.exporting import export_shop
+    from deployments.state.open import open_store
+
+    place = home()
+    chosen = _shop_with_state(place, shop_id)
+    store = open_store(f"sqlite:///{place.state_file(chosen)}", chosen)
+    try:
+        counts = export_shop(store, out, force=force, progress=output.progress)
+    finally:
+        store.close()
+    _answer_counts(output, out, counts)
+
+
+def _shop_with_state(place: Home, shop_id: str | None) -> str:
+    """The shop asked for, else the one that runs or ran last, else the only one."""
+    from cluster.local.run_state import load_run_state
+
+    known = place.state_shop_ids()
+    state = load_run_state(place)
+    chosen = shop_id or (state.shop_id if state and state.shop_id in known else None)
+    chosen = chosen or (known[0] if len(known) == 1 else None)
+    if chosen in known:
+        return str(chosen)
+    raise InputError(
+        Problem(
+            field="--shop-id",
+            problem="no state of that shop here" if known else f"no shop was ever served from {place.root}",
+            found=shop_id,
+            allowed=", ".join(known) or "shopkeeper up first",
+            nearest=nearest(shop_id or "", known),
+        )
+    )
 
 
 def _answer_counts(output: Output, out: Path, counts: dict[str, int]) -> None:
