@@ -1,0 +1,107 @@
+"""Every data set of the registry passes `check_dataset`, on a tiny folder of its format and on the real one."""
+
+from __future__ import annotations
+
+import gzip
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pytest
+
+from training.contracts.shop import Shop
+from training.datasets.registry import DATASETS
+
+Run = Callable[..., Any]
+
+REAL = {
+    "amazon-sequences": ("recsys/amazon_beauty", {"items": 12_101, "users": 22_363, "events": 198_502}),
+    "movielens-1m": ("recsys/ml-1m", {"items": 3_416, "users": 6_040, "events": 999_611, "images": 3_232}),
+    "complete-journey": ("recsys/completejourney", {"users": 2_377, "events": 75_000, "orders": 47_243}),
+}
+IMPORT_LIMIT_S = 20
+
+
+def tiny_amazon(folder: Path) -> None:
+    (folder / "Tea.txt").write_text("u1 i1 i2 i3\nu2 i3 i1\n")
+    (folder / "README.txt").write_text("1 2 3\n")
+
+
+def tiny_movielens(folder: Path) -> None:
+    (folder / "sequences_tiny.txt.gz").write_bytes(gzip.compress(b"1 10 20\n2 20 10\n"))
+    (folder / "items.tsv").write_text("movie_id\ttitle\tgenres\n10\tA (1999)\tDrama\n20\tB\tWar|Drama\n")
+    with zipfile.ZipFile(folder / "posters_tiny.zip", "w") as archive:
+        archive.writestr("10.jpg", b"image")
+
+
+def tiny_journey(folder: Path) -> None:
+    columns = "household_id,store_id,basket_id,product_id,quantity,sales_value,retail_disc,coupon_disc,week"
+    (folder / "transactions_sample.csv.gz").write_bytes(
+        gzip.compress(
+            f"{columns},transaction_timestamp\n"
+            "1,3,11,100,1,2.5,0,0,1,2017-01-01 10:00:00\n1,3,12,101,2,3,0,0,1,2017-01-02 10:00:00\n"
+            "2,3,13,100,1,2.5,0,0,1,2017-01-01 11:00:00\n2,3,14,100,1,2.5,0,0,1,2017-01-01 12:00:00\n".encode()
+        )
+    )
+
+
+TINY = {"amazon-sequences": tiny_amazon, "movielens-1m": tiny_movielens, "complete-journey": tiny_journey}
+
+
+def check_dataset(shopkeeper: Run, name: str, folder: Path, out: Path) -> dict[str, int]:
+    """Import, check and import again; returns rows per table."""
+    started = time.perf_counter()
+    imported = shopkeeper("data", "import", name, "--from", folder, "--out", out, "--json")
+    seconds = time.perf_counter() - started
+    assert imported.code == 0, imported.stderr
+    assert seconds < IMPORT_LIMIT_S
+    checked = shopkeeper("data", "check", out, "--json")
+    assert (checked.code, checked.json()["ok"]) == (0, True)
+    assert checked.json()["tables"] == imported.json()["tables"]
+    check_events(Shop(out))
+    fingerprint = Shop(out).fingerprint()
+    assert shopkeeper("data", "import", name, "--from", folder, "--out", out, "--force").code == 0
+    assert Shop(out).fingerprint() == fingerprint
+    return dict(imported.json()["tables"])
+
+
+def check_events(shop: Shop) -> None:
+    """Positive events on known items, before the reference date; strictly increasing where times are synthetic."""
+    events = shop.table("events").to_pandas()
+    assert set(events["type"]) & set(shop.info.positive_types)
+    assert (events["timestamp"] <= shop.info.reference_date).all()
+    assert pc.all(pc.is_in(shop.table("events")["item_id"], value_set=shop.table("items")["item_id"].combine_chunks()))
+    if shop.info.ordinal_time:
+        steps = events.groupby("user_id")["timestamp"].diff().dropna()
+        assert (steps.dt.total_seconds() > 0).all()
+
+
+def test_registry_and_tests_agree() -> None:
+    assert set(DATASETS) == set(TINY) == set(REAL)
+    assert all(name == adapter.name for name, adapter in DATASETS.items())
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_tiny_folder(shopkeeper: Run, name: str, tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    TINY[name](tmp_path / "from")
+    check_dataset(shopkeeper, name, tmp_path / "from", tmp_path / "shop")
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_real_folder(shopkeeper: Run, name: str, real_data: Callable[[str], Path], tmp_path: Path) -> None:
+    folder, counts = REAL[name]
+    tables = check_dataset(shopkeeper, name, real_data(folder), tmp_path / "shop")
+    assert counts.items() <= tables.items()
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_empty_folder_is_refused(shopkeeper: Run, name: str, tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    done = shopkeeper("data", "import", name, "--from", tmp_path / "from", "--out", tmp_path / "shop", "--json")
+    assert done.code == 2
+    assert done.json()["problems"][0]["found"] == "an empty folder"
+    assert not (tmp_path / "shop").exists()
