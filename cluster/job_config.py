@@ -20,7 +20,6 @@ def load_config(
 ) -> Config:
     """Raises InputError naming file or setting, field, what was found and the nearest valid name."""
     document = _read(file) if file is not None else {}
-    document.pop("job", None) if document.get("job", job) == job else None
     for setting in settings:
         _assign(document, setting, model)
     if seed is not None:

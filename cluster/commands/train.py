@@ -41,7 +41,7 @@ def train(
 
     found = find_job(job)
     shop = Shop(data)
-    settings = load_config(found.config, job=job, file=config, settings=set_ or [], seed=seed)
+    settings = load_config(found.config, file=config, settings=set_ or [], seed=seed)
     run = TrainingRun(home(), found, shop, settings)
     result, manifest, report = run.execute(workers=workers, gpu=gpu, fresh=fresh, progress=output.progress)
     output.answer(
