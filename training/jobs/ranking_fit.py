@@ -37,6 +37,7 @@ MAX_USERS = 5_000
 BLOCK_USERS = 256
 HOLDOUT = 0.2
 TOP = 10
+UNFITTED = "retrieval's order, for want of held-out choices"
 
 
 @dataclass(frozen=True)
@@ -134,15 +135,22 @@ def fit_ranking(shop: Shop, recommender: Recommender, histories: Histories, spli
     fitting = [choice for choice, held in zip(replayed, held_out_U, strict=True) if choice is not None and not held]
     judging = [choice for choice, held in zip(replayed, held_out_U, strict=True) if held]
     logged = list(_logged_choices(shop, replay, histories, split, users[~held_out_U]))
-    variants = _variants(fitting, logged)
-    if not variants:
-        raise ValueError("no user's held-out event is among retrieval's candidates: too little data to fit a ranker")
+    variants = _variants(fitting, logged) or {UNFITTED: retrieval_order()}
     ranked = {name: _ndcg(judging, ranker.predict) for name, ranker in variants.items()}
     best = max(ranked, key=lambda name: ranked[name])
     test = list(replay.choices(split.test.take(np.sort(rng.permutation(len(split.test))[:MAX_USERS]))))
     metrics = {"two_stage_ndcg@10": _ndcg(test, variants[best].predict), "one_stage_ndcg@10": _ndcg(test, _retrieval)}
     note = ", ".join(f"{name} {value:.4f}" for name, value in ranked.items())
     return RankingFit(variants[best], replay.state, metrics, [f"ranker: {best} chosen by held-out NDCG@10 ({note})"])
+
+
+def retrieval_order() -> LogisticRanker:
+    """Keeps the order of retrieval; for a shop without a single held-out choice among its candidates."""
+    score_only = tuple(float(name == "retrieval_score") for name in FEATURE_NAMES)
+    zeros, ones = (0.0,) * len(FEATURE_NAMES), (1.0,) * len(FEATURE_NAMES)
+    return LogisticRanker(
+        feature_names=FEATURE_NAMES, mean=zeros, scale=ones, weights=score_only, bias=0.0, trained_on=UNFITTED
+    )
 
 
 def items_of(shop: Shop) -> Mapping[str, ItemFacts]:

@@ -153,11 +153,8 @@ def _choose(
 def _bundle_ranking(
     data: RecommenderData, recommender: Recommender, folder: Path, seed: int
 ) -> tuple[dict[str, float], list[str]]:
-    """Put the ranker into the bundle; one whose data allows none is said in the notes."""
-    try:
-        ranking = fit_ranking(data.shop, recommender, data.histories, data.split, seed=seed)
-    except ValueError as error:
-        return {}, [str(error)]
+    """Put the ranker into the bundle."""
+    ranking = fit_ranking(data.shop, recommender, data.histories, data.split, seed=seed)
     ranking.ranker.save(folder / RANKER_FILE)
     ranking.state.save(folder / RANKING_STATE_FILE)
     return ranking.metrics, ranking.notes
