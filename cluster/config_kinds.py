@@ -48,6 +48,8 @@ def check_config(path: Path) -> list[Problem]:
         mark = getattr(error, "problem_mark", None)
         cause = getattr(error, "problem", None) or str(error)
         return [Problem(file=file, line=mark.line + 1 if mark else None, problem=f"not YAML: {cause}")]
+    except ValueError as error:
+        return [Problem(file=file, problem=f"not YAML: {error}", allowed="dates that exist, like 2026-06-30")]
     if root is not None and not isinstance(root, yaml.MappingNode):
         return [Problem(file=file, line=1, problem="must be a mapping of fields", found=shorten(document))]
     model = _model_for(path, document or {})
@@ -123,16 +125,19 @@ def _line_of(node: yaml.Node | None, path: Sequence[int | str]) -> int | None:
     return line
 
 
-def _repeated_keys(node: yaml.Node | None, file: str, prefix: str = "") -> Iterator[Problem]:
+def _repeated_keys(root: yaml.Node | None, file: str) -> Iterator[Problem]:
     """Keys given twice: YAML would silently keep the last."""
-    if isinstance(node, yaml.SequenceNode):
-        for child in node.value:
-            yield from _repeated_keys(child, file, prefix)
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            name = f"{prefix}{key.value}"
-            if name in seen:
-                yield Problem(file=file, line=key.start_mark.line + 1, field=name, problem="given twice")
-            seen.add(name)
-            yield from _repeated_keys(value, file, f"{name}.")
+    waiting, visited = [("", root)], set()
+    while waiting:
+        prefix, node = waiting.pop()
+        if id(node) in visited:  # an alias
+            continue
+        visited.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(prefix, child) for child in node.value]
+        if isinstance(node, yaml.MappingNode):
+            names = [f"{prefix}{key.value}" for key, _ in node.value]
+            waiting += [(f"{name}.", value) for name, (_, value) in zip(names, node.value, strict=True)]
+            for index, (key, _) in enumerate(node.value):
+                if names[index] in names[:index]:
+                    yield Problem(file=file, line=key.start_mark.line + 1, field=names[index], problem="given twice")

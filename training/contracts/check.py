@@ -97,7 +97,7 @@ class _ShopCheck:
 
     def _check_table(self, spec: TableSpec, files: list[Path]) -> int:
         """Every batch of a table, then its keys; returns its rows."""
-        self._progress.stage(f"checking {spec.name}")
+        self._progress.stage(f"checking {spec.name}", _row_total(files))
         keys, users, unknown_items, row = Hashes(), Hashes(), 0, 0
         for batch in self._batches(spec, files):
             columns = self._check_batch(spec, batch, row)
@@ -167,6 +167,14 @@ class _ShopCheck:
     def _warn(self, table: str, column: str, count: int, what: str) -> None:
         if count:
             self._findings.add(Problem(table=table, column=column, problem=f"{count:,} {what}", severity="warning"))
+
+
+def _row_total(files: list[Path]) -> int | None:
+    """Rows by the files' own account; None where one is damaged."""
+    try:
+        return sum(pq.read_metadata(file).num_rows for file in files)
+    except (pa.ArrowException, OSError):
+        return None
 
 
 def table_files(shop: Path, table: str) -> list[Path]:

@@ -138,7 +138,7 @@ def read_shop_info(path: Path) -> ShopInfo:
         raise InputError(Problem(file=str(path), problem="no shop.yaml: this is not a shop folder"))
     try:
         document: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that does not exist
         raise InputError(Problem(file=str(path), problem=f"not YAML: {shorten(str(error), 200)}")) from error
     if not isinstance(document, dict):
         raise InputError(Problem(file=str(path), problem="must be a mapping of fields", found=shorten(document)))

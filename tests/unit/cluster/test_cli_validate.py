@@ -30,10 +30,12 @@ def test_good_file(shopkeeper: Run, tmp_path: Path) -> None:
         ("reference_date: 2026-06-30\n", 1, "shop_id", None),
         (GOOD + "name: [\n", 4, None, None),
         ("- a\n", 1, None, None),
+        ("shop_id: a\nreference_date: 2026-02-30\n", None, None, None),
+        (GOOD + "name: &a [*a]\n", 3, "name", None),
     ],
 )
 def test_bad_file(
-    shopkeeper: Run, tmp_path: Path, text: str, line: int, field: str | None, nearest: str | None
+    shopkeeper: Run, tmp_path: Path, text: str, line: int | None, field: str | None, nearest: str | None
 ) -> None:
     (tmp_path / "shop.yaml").write_text(text)
     done = shopkeeper("validate", tmp_path / "shop.yaml", "--json")

@@ -156,6 +156,11 @@ def test_bad_shop_yaml_names_field_and_nearest(shop: Path) -> None:
     assert (found.field, found.nearest) == ("curency", "currency")
 
 
+def test_date_that_does_not_exist(shop: Path) -> None:
+    (shop / "shop.yaml").write_text("shop_id: s\nreference_date: 2026-02-30\n")
+    assert only(shop).file == str(shop / "shop.yaml")
+
+
 def test_empty_shop(tmp_path: Path) -> None:
     (tmp_path / "shop.yaml").write_text(ShopInfo(shop_id="s", reference_date=REFERENCE).to_yaml())
     assert "empty" in only(tmp_path).problem
