@@ -67,11 +67,13 @@ def full_softmax_loss(
 def sampled_softmax_loss(
     x_ND: Tensor, items_ID: Tensor, targets_N: Tensor, negatives_S: Tensor, log_q_I: Tensor
 ) -> Tensor:
-    """Mean cross-entropy against negatives shared by the batch, logits corrected by their log sampling rate.
+    """Mean cross-entropy against negatives shared by the batch, their logits corrected by log expected draws.
 
-    Source: Bengio and Senécal 2008; Yi et al., RecSys 2019. A negative that is a row's own target does not count.
+    `log_q_I` is the log of how often an item is drawn among the S on average. The positive is always there, so its
+    logit stays as it is; a negative that is a row's own target does not count.
+    Source: Bengio and Senécal, IEEE TNN 2008; Yi et al., RecSys 2019.
     """
-    positive_N = (x_ND * items_ID[targets_N]).sum(dim=1) - log_q_I[targets_N]
+    positive_N = (x_ND * items_ID[targets_N]).sum(dim=1)
     negative_NS = x_ND @ items_ID[negatives_S].t() - log_q_I[negatives_S]
     negative_NS = negative_NS.masked_fill(targets_N[:, None] == negatives_S, float("-inf"))
     logits = torch.cat([positive_N[:, None], negative_NS], dim=1)

@@ -47,7 +47,7 @@ def _best_of_row(scores_I: Floats, best_K: Ints, k: int, order_I: Ints | None) -
 def ranking_metrics(ranks_U: Ints) -> dict[str, float]:
     """hr@5 hr@10 ndcg@5 ndcg@10 mrr of the targets' ranks; zeros where there is nothing to judge."""
     if not len(ranks_U):
-        return {name: 0.0 for name in ("hr@5", "hr@10", "ndcg@5", "ndcg@10", "mrr")}
+        return dict.fromkeys(("hr@5", "hr@10", "ndcg@5", "ndcg@10", "mrr"), 0.0)
     hits = {f"hr@{k}": float(np.mean(ranks_U <= k)) for k in (5, 10)}
     gains = 1.0 / np.log2(1.0 + np.minimum(ranks_U, 1_000_000))
     ndcg = {f"ndcg@{k}": float(np.mean(np.where(ranks_U <= k, gains, 0.0))) for k in (5, 10)}

@@ -59,7 +59,7 @@ def rarity(counts_IH: sparse.csr_matrix) -> npt.NDArray[np.float32]:
 
 def normalised(counts_IH: sparse.csr_matrix, weights_H: npt.NDArray[np.float32]) -> sparse.csr_matrix:
     """Rows weighted by `weights_H` and of length 1 (or empty)."""
-    weighted = counts_IH.multiply(weights_H[None, :]).tocsr().astype(np.float32)
+    weighted = (counts_IH @ sparse.diags(weights_H)).tocsr().astype(np.float32)
     norms = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)))[:, 0]
     return (sparse.diags(1.0 / np.maximum(norms, 1e-12)).astype(np.float32) @ weighted).tocsr()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import faiss
 import numpy as np
@@ -24,7 +24,7 @@ class FlatIndex:
     """
 
     def __init__(self, dim: int) -> None:
-        self._index = faiss.IndexFlatIP(dim)
+        self._index: Any = faiss.IndexFlatIP(dim)
         self._slots: dict[str, int] = {}
         self._ids: list[str] = []
         self._live = np.zeros(0, np.bool_)
@@ -92,7 +92,7 @@ class FlatIndex:
         slots_BK = np.full((len(queries_BD), k), -1, np.int64)
         scores_BK = np.full((len(queries_BD), k), -np.inf, np.float32)
         for row in range(len(queries_BD)):
-            order = sorted(range(fetch), key=lambda n: (-scores_BF[row, n], self._ids[slots_BF[row, n]]))[:k]  # noqa: B023
+            order = sorted(range(fetch), key=lambda n: (-scores_BF[row, n], self._ids[slots_BF[row, n]]))[:k]
             slots_BK[row, : len(order)], scores_BK[row, : len(order)] = slots_BF[row, order], scores_BF[row, order]
         return slots_BK, scores_BK
 
@@ -104,7 +104,8 @@ class FlatIndex:
             return self._index.search(queries, fetch)
         bitmap = np.packbits(live_S, bitorder="little")
         selector = faiss.IDSelectorBitmap(len(live_S), faiss.swig_ptr(bitmap))
-        return self._index.search(queries, fetch, params=faiss.SearchParameters(sel=selector))
+        chosen = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+        return self._index.search(queries, fetch, params=chosen)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +117,8 @@ class FlatIndex:
         stored = faiss.read_index(str(folder / INDEX_FILE))
         document = json.loads((folder / IDS_FILE).read_text(encoding="utf-8"))
         index = cls(stored.d)
-        index._index, index._ids = stored, document["ids"]
+        index._index = stored
+        index._ids = document["ids"]
         index._slots = {item_id: slot for slot, item_id in enumerate(index._ids)}
         index._live = np.ones(len(index._ids), np.bool_)
         index._live[document["deleted"]] = False

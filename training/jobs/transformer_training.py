@@ -75,8 +75,9 @@ class Course:
     def said(self) -> str:
         """One line on speed, for the notes of a result."""
         return (
-            f"transformer: {self.epoch} epochs, the best {self.best_epoch}; {self.cpu_seconds / max(self.epoch, 1):.2f} "
-            f"CPU-seconds an epoch, {self.tokens / max(self.cpu_seconds, 1e-9):,.0f} tokens per CPU-second"
+            f"transformer: {self.epoch} epochs, best {self.best_epoch}; "
+            f"{self.cpu_seconds / max(self.epoch, 1):.2f} CPU-seconds an epoch, "
+            f"{self.tokens / max(self.cpu_seconds, 1e-9):,.0f} tokens per CPU-second"
         )
 
 

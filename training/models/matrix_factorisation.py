@@ -1,6 +1,6 @@
 """Implicit matrix factorisation by alternating least squares (iALS), solved by conjugate gradients.
 
-Source: Hu, Koren, Volinsky, ICDM 2008; Takács, Pilászy, Tikk, RecSys 2011; regularisation after Rendle et al., RecSys 2022.
+Source: Hu, Koren, Volinsky, ICDM 2008; Takács, Pilászy, Tikk, RecSys 2011; Rendle et al., RecSys 2022.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Popularity(Retriever):
     def score(self, histories: Sequence[Codes]) -> Floats:
         return np.tile(self.counts_I, (len(histories), 1))
 
-    def similarity(self, code: int) -> Floats:
+    def similarity(self, code: int) -> Floats:  # noqa: ARG002
         """The popular ones are what it can offer, whatever `code` is."""
         return self.counts_I
 

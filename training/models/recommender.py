@@ -63,7 +63,7 @@ class Recommender:
         neighbours_IK[:, 0], weights_IK[:, 0] = np.arange(len(items)), 1.0
         cold = np.flatnonzero(counts_I == 0)
         if len(cold):
-            neighbours_IK[cold], weights_IK[cold] = regression.neighbours([items[code] for code in cold])
+            neighbours_IK[cold], weights_IK[cold] = regression.neighbours([items[int(code)] for code in cold])
         return cls(
             vocabulary, retriever, regression, counts_I=counts_I, neighbours_IK=neighbours_IK, weights_IK=weights_IK
         )
@@ -133,12 +133,14 @@ class Recommender:
             if isinstance(self.retriever, VectorRetriever):
                 scores_S = self._units_SD @ self._units_SD[slot]
             else:
-                speaking = zip(self._neighbours_SK[slot], self._weights_SK[slot], strict=True)
-                rows = [weight * self.retriever.similarity(int(code)) for code, weight in speaking if weight > 0]
-                scores_S = self._extend(np.sum(rows, axis=0)[None] if rows else np.zeros((1, len(self.vocabulary))))[0]
+                scores_I = np.zeros(len(self.vocabulary), np.float32)
+                for code, weight in zip(self._neighbours_SK[slot], self._weights_SK[slot], strict=True):
+                    if weight > 0:
+                        scores_I += weight * self.retriever.similarity(int(code))
+                scores_S = self._extend(scores_I[None])[0]
             others_S = self._mask(allowed)
             others_S[slot] = False
-            return self._top(scores_S.astype(np.float32), k, others_S)
+            return self._top(scores_S, k, others_S)
 
     def popular(self, k: int, allowed: Bools | None = None) -> tuple[Ints, Floats]:
         """Slots and scores by training interactions, what a cold start sees."""

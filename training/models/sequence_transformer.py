@@ -75,7 +75,8 @@ class Block(nn.Module):
     def _attend(self, x_BLD: Tensor) -> Tensor:
         batch, length, dim = x_BLD.shape
         qkv_3BHLd = self.qkv(x_BLD).view(batch, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
-        mixed_BHLd = functional.scaled_dot_product_attention(*qkv_3BHLd, is_causal=True)
+        q_BHLd, k_BHLd, v_BHLd = qkv_3BHLd.unbind()
+        mixed_BHLd = functional.scaled_dot_product_attention(q_BHLd, k_BHLd, v_BHLd, is_causal=True)
         return self.out(mixed_BHLd.transpose(1, 2).reshape(batch, length, dim))
 
 

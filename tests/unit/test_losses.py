@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from training.losses import CHUNK_ROWS, full_softmax_loss, sampled_softmax_loss
+
+
+def problem(scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x_ND = (torch.randn(CHUNK_ROWS + 40, 8, generator=generator) * scale).requires_grad_()
+    items_ID = torch.randn(30, 8, generator=generator).requires_grad_()
+    return x_ND, items_ID, torch.randint(0, 30, (len(x_ND),), generator=generator)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 100.0])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_full_softmax_is_cross_entropy(scale: float, dtype: torch.dtype, tolerance: float) -> None:
+    x_ND, items_ID, targets_N = problem(scale)
+    expected = functional.cross_entropy(x_ND @ items_ID.t(), targets_N)
+    found = full_softmax_loss(x_ND, items_ID, targets_N, dtype=dtype)
+    assert found.item() == pytest.approx(expected.item(), rel=tolerance)
+    for ours, theirs in zip(
+        torch.autograd.grad(2 * found, (x_ND, items_ID)),
+        torch.autograd.grad(2 * expected, (x_ND, items_ID)),
+        strict=True,
+    ):
+        assert (ours - theirs).norm() <= (tolerance * 5 + 1e-5) * theirs.norm()
+
+
+def test_sampled_softmax_of_the_whole_catalogue_is_the_full_one() -> None:
+    x_ND, items_ID, targets_N = problem()
+    uniform = torch.zeros(30)
+    found = sampled_softmax_loss(x_ND, items_ID, targets_N, torch.arange(30), uniform)
+    assert found.item() == pytest.approx(functional.cross_entropy(x_ND @ items_ID.t(), targets_N).item(), rel=1e-5)
+
+
+def test_log_q_takes_back_how_often_a_negative_is_drawn() -> None:
+    x_ND, items_ID, targets_N = problem()
+    generator = torch.Generator().manual_seed(1)
+    rate_I = torch.rand(30, generator=generator)
+    drawn = torch.multinomial(rate_I, 20_000, replacement=True, generator=generator)
+    log_q_I = (rate_I / rate_I.sum() * len(drawn)).log()
+    found = sampled_softmax_loss(x_ND, items_ID, targets_N, drawn, log_q_I)
+    expected = functional.cross_entropy(x_ND @ items_ID.t(), targets_N)
+    assert found.item() == pytest.approx(expected.item(), rel=0.02)
