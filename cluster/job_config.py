@@ -15,9 +15,7 @@ from training.contracts.shop import problems_of
 Config = TypeVar("Config", bound=BaseModel)
 
 
-def load_config(
-    model: type[Config], *, job: str, file: Path | None, settings: Sequence[str], seed: int | None
-) -> Config:
+def load_config(model: type[Config], *, file: Path | None, settings: Sequence[str], seed: int | None) -> Config:
     """Raises InputError naming file or setting, field, what was found and the nearest valid name."""
     document = _read(file) if file is not None else {}
     for setting in settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 from cluster.home import Home
@@ -11,12 +10,12 @@ from training.contracts.progress import Progress
 from training.contracts.shop import Shop
 
 APPLICATION = "shopkeeper"
+PROFILES = Path(__file__).parents[2] / "configs" / "deployments"
 
 
 def profile_file(name: str) -> Path:
     """The serving config shipped as `configs/deployments/NAME.yaml`; raises InputError naming the nearest."""
-    folder = Path(str(resources.files("configs"))) / "deployments"
-    names = sorted(file.stem for file in folder.glob("*.yaml"))
+    names = sorted(file.stem for file in PROFILES.glob("*.yaml"))
     if name not in names:
         raise InputError(
             Problem(
@@ -24,7 +23,7 @@ def profile_file(name: str) -> Path:
                 nearest=nearest(name, names),
             )
         )  # fmt: skip
-    return folder / f"{name}.yaml"
+    return PROFILES / f"{name}.yaml"
 
 
 def run_application(home: Home, shop: Shop, profile: str, *, host: str, port: int, progress: Progress) -> None:

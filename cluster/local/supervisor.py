@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,11 @@ def main(arguments: list[str]) -> int:
     except ShopkeeperError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
+    except Exception as error:
+        told = supervisor.home.run / "traceback.txt"
+        told.write_text(traceback.format_exc(), encoding="utf-8")
+        print(f"error: {cause_of(error)} (traceback in {told})", file=sys.stderr, flush=True)
+        return 1
     return 0
 
 
