@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +18,10 @@ from deployments.state.store import Store, StoreUnavailable
 from training.contracts.tables import TABLES, conform
 
 MAX_CHUNKS = 32
-MAX_DEAD_SHARE = 0.25
+MAX_OUTDATED_SHARE = 0.25
 MAX_CACHED_MASKS = 256
 PAGE_ITEMS = 5_000
-POLL_S = 0.15
+POLL_S = 0.1
 
 _ITEMS = TABLES["items"]
 
@@ -178,10 +177,12 @@ def _nullable_items() -> pa.Schema:
 
 
 def _compact(view: CatalogueView) -> CatalogueView:
-    """The same view in one piece, once it has too many pieces or too many outdated rows."""
-    dead = len(view.alive) - len(view.row_of)
-    if view.table.column("item_id").num_chunks <= MAX_CHUNKS and dead <= MAX_DEAD_SHARE * len(view.alive) + 1:
-        return view
-    table = view.table.filter(pa.array(view.alive)).combine_chunks()
-    ids: list[Any] = table.column("item_id").to_pylist()
-    return CatalogueView(view.seq, table, np.ones(len(ids), bool), dict(zip(ids, range(len(ids)), strict=True)))
+    """The same view in one piece once it has many pieces, and without outdated rows once it has many of those."""
+    outdated = len(view.alive) - len(view.row_of)
+    if outdated > MAX_OUTDATED_SHARE * len(view.alive) + 1:
+        table = view.table.filter(pa.array(view.alive)).combine_chunks()
+        row_of = {item_id: row for row, item_id in enumerate(table.column("item_id").to_pylist())}
+        return CatalogueView(view.seq, table, np.ones(len(row_of), bool), row_of)
+    if view.table.column("item_id").num_chunks > MAX_CHUNKS:
+        return CatalogueView(view.seq, view.table.combine_chunks(), view.alive, view.row_of)
+    return view

@@ -1,0 +1,100 @@
+"""A redis-server of the tests' own, and the state store over it and over SQLite."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import redis
+
+from deployments.state.open import open_store
+from deployments.state.redis_server import REQUIRED
+from deployments.state.store import Store
+
+
+@dataclass
+class RedisProcess:
+    """A redis-server on a free port with a folder of its own."""
+
+    folder: Path
+    port: int
+    settings: dict[str, str] = field(default_factory=lambda: dict(REQUIRED))
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Returns once the server answers."""
+        server = shutil.which("redis-server")
+        assert server is not None, "redis-server is not installed: make test installs it"
+        options = [part for name, value in self.settings.items() for part in (f"--{name}", value)]
+        command = [server, "--port", str(self.port), "--dir", str(self.folder), "--save", "", *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        with redis.Redis.from_url(self.url) as client:
+            for _ in range(10_000):
+                try:
+                    client.ping()
+                    return
+                except redis.ConnectionError:
+                    assert self.process.poll() is None, "redis-server ended at its start"
+                    threading.Event().wait(0.01)
+        raise AssertionError("redis-server does not answer")
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisProcess]:
+    server = RedisProcess(tmp_path, _free_port())
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    server = RedisProcess(tmp_path_factory.mktemp("redis"), _free_port())
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def free_port() -> int:
+    return _free_port()
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/state.sqlite"
+    return str(request.getfixturevalue("shared_redis").url)
+
+
+@pytest.fixture
+def shop_id() -> str:
+    return f"shop-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def store(store_url: str, shop_id: str) -> Iterator[Store]:
+    opened = open_store(store_url, shop_id)
+    yield opened
+    opened.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

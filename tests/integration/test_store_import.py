@@ -1,0 +1,166 @@
+"""A shop goes into state and comes back out, over both stores."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from deployments.state.events import EventRow, Outcome
+from deployments.state.exporting import export_shop
+from deployments.state.importing import import_shop, shop_clock, shop_info
+from deployments.state.store import Store, StoreUnavailable
+from training.contracts.errors import InputError
+from training.contracts.shop import Shop, ShopInfo, new_shop
+from training.contracts.tables import STRING_MAP
+from training.features.profile import EventHistory
+
+SECOND_US = 1_000_000
+
+
+@pytest.fixture
+def shop(tmp_path: Path, shop_id: str) -> Shop:
+    """Forty users' events, a few items and sales, and a table that state does not hold."""
+    rng = np.random.default_rng(0)
+    rows = 1_000
+    times = [datetime.fromtimestamp(1_750_000_000 + n, UTC) for n in range(rows)]
+    events = pa.table({
+        "event_id": [f"e{n}" for n in range(rows)],
+        "user_id": [f"u{n}" for n in rng.integers(40, size=rows)],
+        "type": rng.choice(["view", "purchase", "impression"], rows).tolist(),
+        "item_id": [f"i{n}" for n in rng.integers(9, size=rows)],
+        "timestamp": times,
+        "context": pa.array([[("device", "app")] if n % 2 else None for n in range(rows)], STRING_MAP),
+        "split": ["train"] * rows,
+    })  # fmt: skip
+    items = pa.table({
+        "item_id": [f"i{n}" for n in range(9)], "price": [float(n) for n in range(9)], "image": ["pictures/a.jpg"] * 9,
+        "category": [["a", "b"]] * 9, "created_at": times[:9],
+    })  # fmt: skip
+    sales = pa.table(
+        {"series_id": ["s"] * 5, "timestamp": times[:5], "demand": [1.0, None, 2.0, 3.0, 4.0], "week": [1, 2, 3, 4, 5]}
+    )
+    served = pa.table({
+        "recommendation_id": ["r1"], "user_id": ["u1"], "as_of": times[:1],
+        "slate": [[{"item_id": "i1", "position": 1, "score": 0.5, "propensity": 1.0}]],
+    })  # fmt: skip
+    info = ShopInfo(shop_id=shop_id, reference_date=datetime(2025, 7, 1, tzinfo=UTC), catalogue_seq=500)
+    with new_shop(tmp_path / "shop", info) as writer:
+        for name, table in {"items": items, "events": events, "sales": sales, "recommendations": served}.items():
+            writer.write(name, table)
+        writer.write(
+            "articles",
+            pa.table(
+                {
+                    "article_id": ["a"],
+                    "title": ["t"],
+                    "body": ["b"],
+                    "intents": [["i"]],
+                    "channels": [["c"]],
+                    "language": ["en"],
+                }
+            ),
+        )
+        (writer.folder / "pictures").mkdir()
+        (writer.folder / "pictures" / "a.jpg").write_bytes(b"jpeg")
+        (writer.folder / "truth").mkdir()
+    return Shop(tmp_path / "shop")
+
+
+def test_a_shop_comes_back_as_it_went_in(store: Store, shop: Shop, tmp_path: Path) -> None:
+    report = import_shop(store, shop)
+    assert report.rows == {"items": 9, "users": 0, "events": 1_000, "sales": 5, "recommendations": 1}
+    counts = export_shop(store, tmp_path / "out")
+    out = Shop(tmp_path / "out")
+    assert counts == {"items": 9, "events": 1_000, "recommendations": 1, "sales": 5, "articles": 1}
+    for table, key in {
+        "items": "item_id",
+        "events": "event_id",
+        "sales": "timestamp",
+        "recommendations": "user_id",
+    }.items():
+        assert out.table(table).sort_by(key).to_pylist() == shop.table(table).sort_by(key).to_pylist()
+    assert (out.path / "pictures" / "a.jpg").read_bytes() == b"jpeg"
+    assert not (out.path / "truth").exists()
+    assert out.info.catalogue_seq == store.catalogue_seq() == 500
+    assert out.info.reference_date >= shop.info.reference_date
+
+
+def test_profiles_equal_those_training_sees(store: Store, shop: Shop) -> None:
+    import_shop(store, shop)
+    history = EventHistory(shop.table("events"))
+    for user_id in history.users():
+        assert store.profile(user_id) == history.profile(user_id, as_of_us=1 << 60)
+
+
+def test_a_shop_is_imported_once(store: Store, shop: Shop) -> None:
+    import_shop(store, shop)
+    store.upsert_items([{"item_id": "i1", "price": 99.0}])
+    assert import_shop(store, shop).rows == {}
+    item = store.item("i1")
+    assert item is not None
+    assert item["price"] == 99.0
+    assert shop_info(store) == shop.info
+
+
+def test_an_export_brings_back_what_happened_live(store: Store, shop: Shop, tmp_path: Path) -> None:
+    import_shop(store, shop)
+    now_us = shop_clock(store).now_us()
+    live = [EventRow(user_id, "view", "i1", event_id="e1", received_at_us=now_us) for user_id in ("new", "newer")]
+    assert store.append_events(live) == [Outcome.ACCEPTED, Outcome.ACCEPTED]
+    store.append_sales([{"series_id": "s", "timestamp": datetime(2026, 6, 1, tzinfo=UTC), "demand": 7.0, "note": "x"}])
+    store.upsert_users([{"user_id": "new", "attributes": {"a": "b"}}])
+    export_shop(store, tmp_path / "out")
+    out = Shop(tmp_path / "out")
+    ids = out.table("events")["event_id"].to_pylist()
+    assert len(ids) == len(set(ids)) == store.stats()["events"]
+    assert out.table("sales").num_rows == 6
+    assert out.table("sales")["note"].to_pylist().count("x") == 1
+    assert out.table("sales").schema.field("week").type == pa.int64()
+    assert out.table("users").to_pylist() == [{"user_id": "new", "attributes": [("a", "b")], "created_at": None}]
+    with pytest.raises(InputError, match="not empty"):
+        export_shop(store, tmp_path / "out")
+
+
+def test_nothing_to_export(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no shop has been imported"):
+        export_shop(store, tmp_path / "out")
+
+
+def test_the_clock_counts_on_from_the_reference_date(store: Store, shop: Shop) -> None:
+    wall_us = 1_900_000_000 * SECOND_US
+    import_shop(store, shop, wall_us=lambda: wall_us)
+    clock = shop_clock(store)
+    assert clock.offset_us == int(shop.info.reference_date.timestamp()) * SECOND_US - wall_us
+
+
+def test_an_import_that_was_cut_off_goes_on(store: Store, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployments.state.importing.PIECE_ROWS", 300)
+    append, calls = store.append_events, []
+
+    def cut_off(rows: list[EventRow]) -> list[Outcome]:
+        calls.append(len(rows))
+        if len(calls) == 3:
+            raise StoreUnavailable("the power went")
+        return append(rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "append_events", cut_off)
+        with pytest.raises(StoreUnavailable):
+            import_shop(store, shop)
+    assert shop_info(store) is None
+    assert store.stats()["events"] == 600
+    report = import_shop(store, shop)
+    assert report.duplicate_events == 0
+    assert store.stats()["events"] == 1_000
+    assert shop_info(store) == shop.info
+
+
+def test_the_same_events_in_a_changed_shop_count_once(store: Store, shop: Shop) -> None:
+    import_shop(store, shop)
+    (shop.path / "shop.yaml").write_text(shop.info.model_copy(update={"name": "renamed"}).to_yaml())
+    assert import_shop(store, Shop(shop.path)).duplicate_events == 1_000
+    assert store.stats()["events"] == 1_000
