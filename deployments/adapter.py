@@ -1,0 +1,92 @@
+"""The one place where plain classes meet Ray Serve: batching, bundle watching and health for every stage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+
+from deployments.api.application import create_api
+from deployments.assembly import open_gateway, open_stage
+from deployments.config import DeploymentConfig, ServingConfig
+from deployments.middleware.auth import ApiKey
+from deployments.ray_telemetry import RayTelemetry
+from deployments.stages import StageStatus
+
+LOGGER = logging.getLogger("ray.serve")
+STALLED_S = 60.0
+"""A bundle may take this long to load before the replica counts as ill."""
+
+
+class StageReplica:
+    """A replica of one stage: its host follows the champion in a thread, queries come in batches."""
+
+    def __init__(self, name: str, config: ServingConfig, own: DeploymentConfig) -> None:
+        self.host = open_stage(name, config)
+        self.host.follow()
+        self.followed_at_s = time.monotonic()
+        self.follower = threading.Thread(target=self._follow, args=(config.watch_period_s,), daemon=True)
+        self.follower.start()
+        self._batched.set_max_batch_size(own.max_batch_size)
+        self._batched.set_batch_wait_timeout_s(own.batch_wait_s)
+
+    def _follow(self, period_s: float) -> None:
+        while True:
+            time.sleep(period_s)
+            try:
+                self.host.follow()
+            except Exception:
+                # A store that is away for a moment must not end the following.
+                LOGGER.exception("following the champion failed")
+            self.followed_at_s = time.monotonic()
+
+    async def answer(self, query: Any) -> Any:
+        return await self._batched(query)
+
+    @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.0)
+    async def _batched(self, queries: Sequence[Any]) -> list[Any]:
+        return await asyncio.to_thread(self.host.answer, queries)
+
+    async def status(self) -> StageStatus:
+        return self.host.status()
+
+    def check_health(self) -> None:
+        """Called by Serve; raises where the follower stopped."""
+        if not self.follower.is_alive() or time.monotonic() - self.followed_at_s > STALLED_S:
+            raise RuntimeError("the bundle watcher stopped")
+
+
+class HandlePort:
+    """A stage behind a Serve handle."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self.handle = handle
+
+    async def answer(self, query: Any) -> Any:
+        return await self.handle.answer.remote(query)
+
+    async def status(self) -> StageStatus:
+        found: StageStatus = await self.handle.status.remote()
+        return found
+
+
+class GatewayReplica:
+    """The ingress: the gateway and its HTTP application."""
+
+    def __init__(self, config: ServingConfig, keys: Sequence[ApiKey], stages: dict[str, DeploymentHandle]) -> None:
+        ports = {name: HandlePort(handle) for name, handle in stages.items()}
+        self.gateway = open_gateway(config, ports=ports, telemetry=RayTelemetry())
+        self.keys = tuple(keys)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return create_api(self.gateway, keys=self.keys)
+
+
+Ingress = serve.ingress()(GatewayReplica)

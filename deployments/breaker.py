@@ -1,0 +1,36 @@
+"""A circuit breaker: a stage that is down costs nothing after the first calls."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+State = Literal["closed", "open"]
+
+
+class Breaker:
+    """Opens at once when the stage is gone, or after some timeouts in a row; closed again by a probe that succeeds.
+
+    No request of a client is ever used as a probe: while open, callers go without the stage.
+    """
+
+    def __init__(self, *, timeouts_to_open: int) -> None:
+        self.timeouts_to_open = timeouts_to_open
+        self.timeouts = 0
+        self.state: State = "closed"
+
+    @property
+    def is_open(self) -> bool:
+        return self.state == "open"
+
+    def succeeded(self) -> None:
+        self.timeouts = 0
+        self.state = "closed"
+
+    def timed_out(self) -> None:
+        self.timeouts += 1
+        if self.timeouts >= self.timeouts_to_open:
+            self.state = "open"
+
+    def gone(self) -> None:
+        """The stage's process died or cannot be reached."""
+        self.state = "open"

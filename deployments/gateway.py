@@ -1,0 +1,218 @@
+"""The gateway: the store behind the door, the release in front, and the stages it asks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from deployments.config import ServingConfig
+from deployments.live import LiveShop
+from deployments.middleware.problems import HttpProblem
+from deployments.policies.filters import FilterError
+from deployments.popular import Popular
+from deployments.releases import BundleWatcher, Loaded
+from deployments.selection import Selection
+from deployments.served_log import ServedLog
+from deployments.slates import SlateMaker
+from deployments.stages import StageClient, StageStatus
+from deployments.state.clock import ShopClock, from_us, wall_now_us
+from deployments.state.events import EventRow, Outcome
+from deployments.state.records import Row, Upserted
+from deployments.telemetry import Telemetry
+from training.contracts.errors import shorten
+
+T = TypeVar("T")
+JOB = "recommender"
+JOBS = (JOB,)
+"""The jobs that this version serves."""
+PATIENCE_S = 10.0
+"""How long the first release waits for every stage to hold it before it is served with what is there."""
+
+
+class Gateway:
+    """Everything the routes need, without HTTP and without Ray."""
+
+    def __init__(
+        self,
+        *,
+        config: ServingConfig,
+        live: LiveShop,
+        clock: ShopClock,
+        repeats: bool,
+        watcher: BundleWatcher[Popular],
+        stages: dict[str, StageClient],
+        telemetry: Telemetry,
+    ) -> None:
+        self.config, self.live, self.store, self.clock, self.repeats = config, live, live.store, clock, repeats
+        self.watcher, self.stages, self.telemetry = watcher, stages, telemetry
+        self.threads = ThreadPoolExecutor(config.request.store_threads, thread_name_prefix="store")
+        self.log = ServedLog(
+            self.store.log_recommendations,
+            size=config.request.served_log_queue,
+            executor=self.threads,
+            telemetry=telemetry,
+        )
+        self.slates = SlateMaker(self, config=config.request, stages=stages)
+        self.stage_status: dict[str, StageStatus] = {}
+        self._waiting_since_s: float | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follows the champion until the block ends; then writes what is left to log."""
+        follower = asyncio.create_task(self._follow())
+        try:
+            yield
+        finally:
+            follower.cancel()
+            await self.log.flush()
+            self.threads.shutdown(wait=False)
+
+    async def in_store(self, call: Callable[..., T], *arguments: Any) -> T:
+        """A call of the store in one of its threads."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, partial(call, *arguments))
+
+    # Releases
+
+    async def _follow(self) -> None:
+        while True:
+            await self.follow_once()
+            await asyncio.sleep(self.config.watch_period_s)
+
+    async def follow_once(self) -> None:
+        """Take up a new champion once every stage holds its bundle."""
+        await asyncio.to_thread(self.watcher.prepare)
+        statuses = await asyncio.gather(*(stage.status() for stage in self.stages.values()))
+        self.stage_status = dict(zip(self.stages, statuses, strict=True))
+        pending = self.watcher.pending
+        if pending is None:
+            self._waiting_since_s = None
+            return
+        self._waiting_since_s = self._waiting_since_s or time.monotonic()
+        first = self.watcher.current is None and time.monotonic() - self._waiting_since_s > PATIENCE_S
+        if first or all(pending.version in status.versions for status in statuses):
+            self.watcher.swap()
+            self.telemetry.count("release_swaps")
+
+    def serving(self) -> Loaded[Popular]:
+        """What answers are made from now; raises 503 with the command that would train it."""
+        if self.watcher.current is None:
+            raise HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, self.not_ready(), retry_after_s=5)
+        return self.watcher.current
+
+    def releases(self) -> list[Loaded[Popular]]:
+        """The current release, and the one before for replicas that have not caught up."""
+        return [loaded for loaded in (self.watcher.current, self.watcher.previous) if loaded is not None]
+
+    def not_ready(self) -> str:
+        if self.watcher.problem:
+            return f"the recommender cannot be loaded: {self.watcher.problem}"
+        if self.watcher.pending is not None:
+            return "the recommender is being loaded"
+        return f"shop {self.config.shop_id} has no recommender yet: shopkeeper train {JOB} --data SHOP"
+
+    def status(self) -> dict[str, Any]:
+        """What /readyz says."""
+        current = self.watcher.current
+        state, version = ("serving", current.version) if current else ("empty", None)
+        return {
+            "ready": current is not None,
+            "missing": [] if current else list(JOBS),
+            "release": current.release if current else None,
+            "deployments": [
+                _status("gateway", state, version, self.watcher.problem),
+                *(self._stage_status(name) for name in self.stages),
+            ],
+        }
+
+    def _stage_status(self, name: str) -> dict[str, Any]:
+        status = self.stage_status.get(name, StageStatus())
+        down = self.stages[name].breaker.is_open or not status.up
+        versions = status.versions
+        state = "down" if down else "serving" if versions else "empty"
+        return _status(name, state, versions[0] if versions else None, status.problem)
+
+    def models(self) -> dict[str, Any]:
+        """What GET /v1/models says."""
+        current = self.watcher.current
+        if current is None:
+            return {"release": None, "models": []}
+        manifest = current.manifest
+        said = {
+            "version": current.version, "metrics": manifest.metrics, "baselines": manifest.baselines,
+            "trained_at": manifest.created_at.isoformat(),
+        }  # fmt: skip
+        return {
+            "release": current.release,
+            "models": [
+                {"role": "retriever", "name": manifest.model, **said},
+                {"role": "ranker", "name": "logistic_regression", **said},
+            ],
+        }
+
+    # The shop's state
+
+    def latest_time(self) -> datetime:
+        """The later of the shop's now and the world's."""
+        return from_us(max(self.clock.now_us(), wall_now_us()))
+
+    async def take_events(self, rows: Sequence[EventRow]) -> list[Outcome]:
+        """Durable once this returns; unknown items are accepted and counted."""
+        if not rows:
+            return []
+        unknown = sum(row.item_id is not None and row.item_id not in self.live.view for row in rows)
+        append = partial(self.store.append_events, rows, counts={"unknown_items": unknown} if unknown else None)
+        outcomes = await self.in_store(append)
+        for outcome in Outcome:
+            if outcome is not Outcome.CONFLICT:
+                self.telemetry.count("events", outcomes.count(outcome), outcome=outcome.value)
+        self.telemetry.count("unknown_items", unknown, route="/v1/events")
+        return outcomes
+
+    async def upsert_items(self, patches: Sequence[Row]) -> list[Upserted]:
+        """In this gateway's catalogue too once this returns."""
+        if not patches:
+            return []
+        outcomes = await self.in_store(self.store.upsert_items, patches)
+        await self.in_store(self.live.tail.catch_up)
+        return outcomes
+
+    async def delete_item(self, item_id: str) -> bool:
+        deleted = await self.in_store(self.store.delete_item, item_id)
+        await self.in_store(self.live.tail.catch_up)
+        return deleted
+
+    async def merge_users(self, user_id: str, anonymous_id: str) -> None:
+        await self.in_store(partial(self.store.merge_users, user_id, anonymous_id, now_us=self.clock.now_us()))
+
+    def select(self, filter_text: str | None) -> Selection:
+        """What may be shown now; raises 422 naming what is wrong with the filter."""
+        try:
+            return Selection.of(self.live, filter_text)
+        except FilterError as error:
+            raise _filter_problem(error) from None
+
+    def require_item(self, item_id: str) -> None:
+        if item_id not in self.live.view:
+            raise HttpProblem(
+                HTTPStatus.NOT_FOUND,
+                f"no item {shorten(item_id)}",
+                errors=[{"field": "item_id", "problem": "no such item", "found": shorten(item_id)}],
+            )
+
+
+def _status(name: str, status: str, version: str | None, problem: str | None) -> dict[str, Any]:
+    return {"name": name, "status": status, "version": version, "problem": problem}
+
+
+def _filter_problem(error: FilterError) -> HttpProblem:
+    (problem,) = error.problems
+    said = {**problem.as_dict(), "field": "filter", "item_field": error.field, "offset": error.offset}
+    errors = [{name: value for name, value in said.items() if value is not None and name != "severity"}]
+    return HttpProblem(HTTPStatus.UNPROCESSABLE_ENTITY, f"filter, at offset {error.offset}: {error}", errors=errors)

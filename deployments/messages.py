@@ -1,0 +1,65 @@
+"""What the gateway and its stages say to each other; arrays travel as arrays."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from training.features.profile import Profile
+
+Mode = Literal["history", "similar", "given"]
+
+
+class RetrievalQuery(NamedTuple):
+    """Candidates for one user, from the bundle `version`.
+
+    history: the best for `history` with `context` appended; similar: the nearest to `context[0]`;
+    given: the scores of `given` for that history.
+    """
+
+    version: str
+    mode: Mode
+    history: tuple[str, ...]
+    context: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    excluded_hashes: frozenset[int] = frozenset()
+    filter: str | None = None
+    most: int = 100
+
+
+class Candidates(NamedTuple):
+    """Items best first with the user tower's scores [C]; `affinity_C` is their likeness to the context, 0 to 1."""
+
+    version: str
+    item_ids: list[str]
+    scores_C: npt.NDArray[np.float32]
+    affinity_C: npt.NDArray[np.float32] | None = None
+    view_age_ms: float = 0.0
+
+
+class RankingQuery(NamedTuple):
+    """Candidates of one user to be judged `as_of_us` by the bundle `version`."""
+
+    version: str
+    profile: Profile
+    item_ids: list[str]
+    scores_C: npt.NDArray[np.float32]
+    as_of_us: int
+
+
+class Ranked(NamedTuple):
+    """P(action) [C] and the features [C, F] it was computed from, in the order of the query."""
+
+    version: str
+    probabilities_C: npt.NDArray[np.float64]
+    features_CF: npt.NDArray[np.float32]
+    view_age_ms: float = 0.0
+
+
+class Missing(NamedTuple):
+    """The replica does not hold the bundle that the query asked for."""
+
+    version: str

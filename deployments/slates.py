@@ -1,0 +1,353 @@
+"""How a slate comes about: user, candidates, ranking, policies, the authoritative checks, the answer and its log."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deployments.config import RequestConfig
+from deployments.messages import Candidates, Missing, Mode, Ranked, RankingQuery, RetrievalQuery
+from deployments.middleware.limits import Deadline
+from deployments.middleware.problems import field_problem
+from deployments.policies.cursor import MAX_ITEMS, Cursor, decode_cursor, encode_cursor, item_hash
+from deployments.policies.reasons import named, reasons
+from deployments.policies.slate import Array, Pick, best_first, diversify, explore
+from deployments.popular import Popular
+from deployments.releases import Loaded
+from deployments.selection import Selection
+from deployments.stages import StageClient, answered
+from deployments.state.clock import DAY_US
+from deployments.state.records import ServedRow, SlateEntry
+from training.contracts.errors import shorten
+from training.features.profile import Profile
+from training.features.ranking import FEATURE_NAMES, NO_FACTS
+
+if TYPE_CHECKING:
+    from deployments.api.recommendations import RankingsIn, RecommendationsIn, SimilarIn
+    from deployments.gateway import Gateway
+
+CONTEXT_WEIGHT = 0.5
+"""How much of a score hangs on the likeness to the context, where there is one."""
+ANYONE = "anonymous"
+"""The user of an answer that was asked for without one, in the served log."""
+
+
+@dataclass
+class Known:
+    """What the store says of the user, read once per request."""
+
+    profile: Profile
+    purchased: Collection[str] = ()
+    seen: Collection[str] = ()
+
+
+@dataclass
+class Need:
+    """What one answer needs, whichever route asked."""
+
+    user_id: str
+    mode: Mode
+    selection: Selection
+    deadline: Deadline
+    count: int
+    purchased_days: int = 0
+    leave_out_seen: bool = False
+    context: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
+    cursor: Cursor = field(default_factory=lambda: Cursor(()))
+    ranked: bool = True
+    known: Known = field(default_factory=lambda: Known(Profile("")))
+    as_of_us: int = 0
+    degraded: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Scored:
+    """Candidates with their final scores [C], from one release."""
+
+    release: Loaded[Popular]
+    candidates: Candidates
+    scores_C: Array
+    ranked: Ranked | None
+    retrieved: bool
+
+
+class SlateMaker:
+    """Turns requests into answers, with whatever stages are up."""
+
+    def __init__(self, gateway: Gateway, *, config: RequestConfig, stages: dict[str, StageClient]) -> None:
+        self.gateway, self.config = gateway, config
+        self.retrieval, self.ranking = stages["retrieval"], stages["ranking"]
+        self.live = gateway.live
+        self.facts = gateway.live.facts
+
+    async def recommend(self, ask: RecommendationsIn, deadline: Deadline) -> dict[str, Any]:
+        """The answer of POST /v1/recommendations."""
+        started_s = time.perf_counter()
+        self.gateway.serving()
+        cursor = _cursor(ask.cursor, ask.user_id)
+        context, unknown = self._context(ask.item_ids if ask.scenario != "home" else ())
+        need = Need(
+            user_id=ask.user_id,
+            mode="history",
+            selection=self.gateway.select(ask.filter),
+            deadline=deadline,
+            count=max(self.config.candidates, 2 * ask.limit),
+            purchased_days=ask.exclude.purchased_days,
+            leave_out_seen=not self.gateway.repeats if ask.exclude.seen is None else ask.exclude.seen,
+            context=context,
+            cursor=cursor,
+        )
+        need.selection.exclude([*ask.exclude.item_ids, *context])
+        need.selection.hashes = frozenset(cursor.shown)
+        scored = await self._scored(need)
+        order = self._allowed(scored, need)
+        facts = [self.facts.get(item_id, NO_FACTS) for item_id in scored.candidates.item_ids]
+        order = diversify(order, scored.scores_C, facts, weight=ask.diversity, count=ask.limit)
+        picks = explore(order, rate=ask.exploration, count=ask.limit, seed=ask.seed)
+        answer = self._answer(need, scored, picks, started_s, explain=ask.explain)
+        if ask.item_ids:
+            answer["unknown_items"] = unknown
+        if len(order) > len(picks) and cursor.offset + len(picks) < MAX_ITEMS:
+            shown = (item_hash(scored.candidates.item_ids[pick.candidate]) for pick in picks)
+            answer["cursor"] = encode_cursor([*cursor.shown, *shown], user_id=ask.user_id)
+        return answer
+
+    async def similar(self, ask: SimilarIn, deadline: Deadline) -> dict[str, Any]:
+        """The answer of POST /v1/similar-items; 404 for an item the catalogue lacks."""
+        started_s = time.perf_counter()
+        self.gateway.serving()
+        self.gateway.require_item(ask.item_id)
+        need = Need(
+            user_id=ask.user_id or ANYONE,
+            mode="similar",
+            selection=self.gateway.select(ask.filter),
+            deadline=deadline,
+            count=ask.limit + 20,
+            context=(ask.item_id,),
+            ranked=False,
+        )
+        need.selection.exclude([ask.item_id])
+        scored = await self._scored(need)
+        picks = [Pick(index, 1.0) for index in self._allowed(scored, need)[: ask.limit]]
+        return self._answer(need, scored, picks, started_s)
+
+    async def rank(self, ask: RankingsIn, deadline: Deadline) -> dict[str, Any]:
+        """The answer of POST /v1/rankings: all given items, whatever their stock; 422 for one the catalogue lacks."""
+        started_s = time.perf_counter()
+        self.gateway.serving()
+        for place, item_id in enumerate(ask.item_ids):
+            if item_id not in self.live.view:
+                raise field_problem(f"item_ids.{place}", f"no such item: {shorten(item_id)}", found=item_id)
+        given = tuple(dict.fromkeys(ask.item_ids))
+        need = Need(
+            user_id=ask.user_id,
+            mode="given",
+            selection=self.gateway.select(None),
+            deadline=deadline,
+            count=len(given),
+            given=given,
+        )
+        scored = await self._scored(need)
+        picks = [Pick(index, 1.0) for index in self._allowed(scored, need)]
+        return self._answer(need, scored, picks, started_s)
+
+    def _context(self, item_ids: Iterable[str]) -> tuple[tuple[str, ...], int]:
+        """The context items that the catalogue has, and how many it has not."""
+        asked = list(dict.fromkeys(item_ids))
+        known = tuple(item_id for item_id in asked if item_id in self.live.view)
+        unknown = len(asked) - len(known)
+        if unknown:
+            self.gateway.telemetry.count("unknown_items", unknown, route="/v1/recommendations")
+        return known, unknown
+
+    async def _scored(self, need: Need) -> Scored:
+        """Candidates and scores of one release: the current one, or the previous where a replica lacks the current."""
+        await self._learn(need)
+        for release in self.gateway.releases():
+            need.degraded = [name for name in need.degraded if name == "profile"]
+            candidates = await self._candidates(release, need)
+            if isinstance(candidates, Missing):
+                continue
+            if candidates is None:
+                return self._popular(release, need)
+            ranked = await self._ranked(release, candidates, need)
+            if not isinstance(ranked, Missing):
+                return Scored(release, candidates, _scores(candidates, ranked), ranked, retrieved=True)
+        return self._popular(self.gateway.serving(), need)
+
+    async def _learn(self, need: Need) -> None:
+        """Profile, purchases and seen items in one visit to the store; without them the answer is impersonal."""
+        gateway = self.gateway
+        since_us = gateway.clock.now_us() - need.purchased_days * DAY_US
+
+        def read() -> Known:
+            store = gateway.store
+            return Known(
+                store.profile(need.user_id),
+                store.purchased(need.user_id, since_us=since_us) if need.purchased_days else (),
+                store.seen(need.user_id) if need.leave_out_seen else (),
+            )
+
+        try:
+            async with asyncio.timeout(need.deadline.share_s(self.config.stages.profile_share)):
+                need.known = await gateway.in_store(read)
+        except TimeoutError:
+            need.known = Known(Profile(need.user_id))
+            need.degraded.append("profile")
+        need.as_of_us = max(gateway.clock.now_us(), need.known.profile.newest_us or 0)
+        need.selection.exclude(need.known.purchased)
+        need.selection.exclude(need.known.seen)
+
+    async def _candidates(self, release: Loaded[Popular], need: Need) -> Candidates | Missing | None:
+        query = RetrievalQuery(
+            version=release.version,
+            mode=need.mode,
+            history=need.known.profile.item_ids,
+            context=need.context,
+            given=need.given,
+            excluded=tuple(need.selection.excluded),
+            excluded_hashes=need.selection.hashes,
+            filter=need.selection.filter.text if need.selection.filter else None,
+            most=need.count,
+        )
+        timeout_s = need.deadline.share_s(self.config.stages.retrieval_share)
+        found: Candidates | Missing | None = await self.retrieval.ask(query, timeout_s=timeout_s)
+        return found
+
+    async def _ranked(self, release: Loaded[Popular], candidates: Candidates, need: Need) -> Ranked | Missing | None:
+        if not need.ranked or not candidates.item_ids:
+            return None
+        query = RankingQuery(
+            release.version, need.known.profile, candidates.item_ids, candidates.scores_C, need.as_of_us
+        )
+        timeout_s = need.deadline.share_s(self.config.stages.ranking_share)
+        ranked: Ranked | Missing | None = await self.ranking.ask(query, timeout_s=timeout_s)
+        if not answered(ranked) and ranked is None:
+            need.degraded.append("ranking")
+        return ranked
+
+    def _popular(self, release: Loaded[Popular], need: Need) -> Scored:
+        """Retrieval is out: what sells best of what may be shown, then the rest of the catalogue."""
+        need.degraded.append("retrieval")
+        popularity = release.model.popularity
+        if need.mode == "given":
+            item_ids = sorted(need.given, key=lambda item_id: (-popularity.get(item_id, 0.0), item_id))
+        else:
+            item_ids = self._best_sellers(release.model, need)
+        scores_C = np.array([popularity.get(item_id, 0.0) for item_id in item_ids], np.float32)
+        candidates = Candidates(release.version, item_ids, scores_C)
+        return Scored(release, candidates, scores_C.astype(np.float64), None, retrieved=False)
+
+    def _best_sellers(self, popular: Popular, need: Need) -> list[str]:
+        late = [item_id for item_id in self.live.view.row_of if item_id not in popular.popularity]
+        every, found = [*popular.order, *late], list[str]()
+        for first in range(0, len(every), need.count):
+            found += self._shown(every[first : first + need.count], need)
+            if len(found) >= need.count:
+                break
+        return found[: need.count]
+
+    def _shown(self, item_ids: list[str], need: Need) -> list[str]:
+        return [item_id for item_id, may in zip(item_ids, need.selection.allowed(item_ids), strict=True) if may]
+
+    def _allowed(self, scored: Scored, need: Need) -> list[int]:
+        """The last word, by this process's own catalogue: in stock, within the filter, not excluded; best first."""
+        item_ids = scored.candidates.item_ids
+        order = best_first(scored.scores_C, scored.candidates.scores_C.tolist(), item_ids)
+        if need.mode == "given":
+            return order
+        allowed = need.selection.allowed(item_ids)
+        return [index for index in order if allowed[index]]
+
+    def _answer(
+        self, need: Need, scored: Scored, picks: Sequence[Pick], started_s: float, *, explain: bool = False
+    ) -> dict[str, Any]:
+        recommendation_id = uuid.uuid4().hex
+        self._log(recommendation_id, need, scored, picks)
+        for name in need.degraded:
+            self.gateway.telemetry.count("degraded", stage=name)
+        release = scored.release
+        models = (
+            [{"role": "ranker", "name": "logistic_regression", "version": release.version}] if scored.ranked else []
+        )
+        if scored.retrieved:
+            models.insert(0, {"role": "retriever", "name": release.manifest.model, "version": release.version})
+        return {
+            "recommendation_id": recommendation_id,
+            "items": [
+                {
+                    "item_id": scored.candidates.item_ids[pick.candidate],
+                    "rank": need.cursor.offset + place,
+                    "score": float(scored.scores_C[pick.candidate]),
+                    "reasons": self._reasons(scored, pick.candidate) if explain else [],
+                    "propensity": pick.propensity,
+                }
+                for place, pick in enumerate(picks, 1)
+            ],
+            "models": models,
+            "release": release.release,
+            "degraded": need.degraded,
+            "freshness_ms": round(self._freshness_ms(scored), 1),
+            "took_ms": round((time.perf_counter() - started_s) * 1000, 2),
+        }
+
+    def _freshness_ms(self, scored: Scored) -> float:
+        ages_ms = [self.live.age_ms(), scored.candidates.view_age_ms]
+        return max([*ages_ms, scored.ranked.view_age_ms] if scored.ranked else ages_ms)
+
+    def _reasons(self, scored: Scored, index: int) -> list[dict[str, str]]:
+        item_id = scored.candidates.item_ids[index]
+        affinity_C = scored.candidates.affinity_C
+        return reasons(
+            named(scored.ranked.features_CF[index].tolist() if scored.ranked else None),
+            self.facts.get(item_id, NO_FACTS),
+            popular_at=scored.release.model.top_tenth,
+            affinity=None if affinity_C is None else float(affinity_C[index]),
+        )
+
+    def _log(self, recommendation_id: str, need: Need, scored: Scored, picks: Sequence[Pick]) -> None:
+        ids, indices = scored.candidates.item_ids, [pick.candidate for pick in picks]
+        self.gateway.log.put(
+            ServedRow(
+                recommendation_id=recommendation_id,
+                user_id=need.user_id,
+                as_of_us=need.as_of_us,
+                slate=tuple(
+                    SlateEntry(
+                        ids[pick.candidate],
+                        need.cursor.offset + place,
+                        float(scored.scores_C[pick.candidate]),
+                        pick.propensity,
+                    )
+                    for place, pick in enumerate(picks, 1)
+                ),
+                features=scored.ranked.features_CF[indices] if scored.ranked else None,
+                feature_names=FEATURE_NAMES if scored.ranked else (),
+                release=scored.release.release,
+            )
+        )
+
+
+def _scores(candidates: Candidates, ranked: Ranked | None) -> Array:
+    """P(action), or the retrieval score where nothing was ranked, weighed by likeness to the context."""
+    if ranked is None:
+        return candidates.scores_C.astype(np.float64)
+    if candidates.affinity_C is None:
+        return ranked.probabilities_C
+    return ranked.probabilities_C * (1 - CONTEXT_WEIGHT + CONTEXT_WEIGHT * candidates.affinity_C)
+
+
+def _cursor(text: str | None, user_id: str) -> Cursor:
+    if text is None:
+        return Cursor(())
+    try:
+        return decode_cursor(text, user_id=user_id)
+    except ValueError as error:
+        raise field_problem("cursor", str(error), found=text) from None

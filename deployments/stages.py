@@ -1,0 +1,110 @@
+"""A stage as the gateway sees it: asked within a time, given up while it is down, looked after in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from deployments.breaker import Breaker
+from deployments.config import BreakerConfig
+from deployments.messages import Missing
+from deployments.telemetry import Telemetry
+
+
+class StageStatus(NamedTuple):
+    """Bundle versions in memory, the current one first, and what is wrong with the next one."""
+
+    versions: tuple[str, ...] = ()
+    problem: str | None = None
+    up: bool = False
+
+
+class Port(Protocol):
+    """The way to a stage's replicas: a Serve handle, or the stage itself in this process."""
+
+    async def answer(self, query: Any) -> Any:
+        """The stage's answer; raises where it is down."""
+
+    async def status(self) -> StageStatus:
+        """What the replica asked holds; raises where the stage is down."""
+
+
+class Answering(Protocol):
+    """A stage that answers in this process."""
+
+    def answer(self, queries: Sequence[Any]) -> list[Any]: ...
+
+    def status(self) -> StageStatus: ...
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """A stage without Serve: its calls run in a thread."""
+
+    stage: Answering
+
+    async def answer(self, query: Any) -> Any:
+        return (await asyncio.to_thread(self.stage.answer, [query]))[0]
+
+    async def status(self) -> StageStatus:
+        return self.stage.status()
+
+
+class StageClient:
+    """Asks one stage, with a time limit and a circuit breaker."""
+
+    def __init__(self, name: str, port: Port, *, config: BreakerConfig, telemetry: Telemetry) -> None:
+        self.name, self.port, self.config, self.telemetry = name, port, config, telemetry
+        self.breaker = Breaker(timeouts_to_open=config.timeouts_to_open)
+        self._probe: asyncio.Task[None] | None = None
+
+    async def ask(self, query: Any, *, timeout_s: float) -> Any | None:
+        """The answer, `Missing` where the replica lacks the bundle, None where the stage is out."""
+        if self.breaker.is_open:
+            return None
+        started_s = time.perf_counter()
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await self.port.answer(query)
+        except TimeoutError:
+            self._note("timeout", self.breaker.timed_out)
+            return None
+        except Exception as error:
+            # Any failure of a stage costs its part of the answer, never the answer.
+            self._note(type(error).__name__, self.breaker.gone)
+            return None
+        self.breaker.succeeded()
+        self.telemetry.observe("stage_seconds", time.perf_counter() - started_s, stage=self.name)
+        return answer
+
+    async def status(self) -> StageStatus:
+        """What the stage holds; nothing, and not up, where it does not answer."""
+        try:
+            async with asyncio.timeout(self.config.probe_timeout_s):
+                return await self.port.status()
+        except Exception:
+            return StageStatus()
+
+    def _note(self, cause: str, opens: Any) -> None:
+        self.telemetry.count("stage_failures", stage=self.name, cause=cause)
+        opens()
+        if self.breaker.is_open:
+            self.telemetry.set("breaker_open", 1, stage=self.name)
+            if self._probe is None or self._probe.done():
+                self._probe = asyncio.create_task(self._look_after())
+
+    async def _look_after(self) -> None:
+        """Probe until the stage answers; clients go without it meanwhile."""
+        while self.breaker.is_open:
+            await asyncio.sleep(self.config.probe_period_s)
+            if (await self.status()).up:
+                self.breaker.succeeded()
+                self.telemetry.set("breaker_open", 0, stage=self.name)
+
+
+def answered(answer: Any | None) -> bool:
+    """Whether a stage gave something to work with."""
+    return answer is not None and not isinstance(answer, Missing)

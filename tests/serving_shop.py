@@ -1,0 +1,139 @@
+"""A small shop, a real bundle of it, and its API without Ray; shared by the tests of serving."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from fastapi import FastAPI
+
+from deployments.api.application import create_api
+from deployments.assembly import STAGES, open_gateway, open_live, open_stage
+from deployments.config import ServingConfig
+from deployments.gateway import Gateway
+from deployments.live import LiveShop
+from deployments.stage_host import StageHost
+from deployments.stages import InProcess
+from deployments.state.importing import import_shop
+from deployments.state.open import open_store
+from deployments.telemetry import LocalTelemetry
+from training.bundles.manifest import Manifest
+from training.bundles.registry import Registry
+from training.bundles.store import BundleStore
+from training.contracts.shop import Shop, ShopInfo, new_shop
+from training.jobs.job import LocalReport
+from training.jobs.publish import publish
+from training.jobs.recommender import RecommenderConfig, fit, load
+
+BRANDS, ITEMS_EACH, USERS, EVENTS = 8, 6, 80, 6
+SHOP_ID = "brands"
+REFERENCE = datetime(2026, 1, 31, tzinfo=UTC)
+CONFIG = RecommenderConfig(epochs=1)
+
+
+def make_shop(path: Path, *, repeats: bool = True) -> Shop:
+    """Users stay with one brand; item n has brand n % BRANDS, price n + 1 and one of four categories."""
+    rng = np.random.default_rng(0)
+    items = [
+        {
+            "item_id": f"i{n:02d}", "title": f"Thing {n}", "brand": f"b{n % BRANDS}", "stock": 5,
+            "category": ["all", f"c{n % 4}"], "price": float(n + 1), "created_at": REFERENCE - timedelta(days=n + 1),
+            "attributes": [("colour", "red" if n % 2 else "blue")],
+        }
+        for n in range(BRANDS * ITEMS_EACH)
+    ]  # fmt: skip
+    events = [
+        {
+            "event_id": f"{user}-{step}", "user_id": f"u{user:03d}", "type": "view",
+            "item_id": f"i{int(rng.integers(ITEMS_EACH)) * BRANDS + user % BRANDS:02d}",
+            "timestamp": REFERENCE - timedelta(days=EVENTS - step, hours=int(rng.integers(20)), minutes=user),
+        }
+        for user in range(USERS)
+        for step in range(EVENTS)
+    ]  # fmt: skip
+    info = ShopInfo(shop_id=SHOP_ID, reference_date=REFERENCE, positive_types=("view",), repeats=repeats)
+    with new_shop(path, info) as writer:
+        writer.write("items", pa.Table.from_pylist(items, schema=_items_schema()))
+        writer.write("events", pa.Table.from_pylist(events))
+    return Shop(path)
+
+
+def train(shop: Shop, folder: Path) -> Any:
+    """A real fit, one epoch."""
+    return fit(CONFIG, load(shop, CONFIG), LocalReport(folder / "checkpoints"), folder / "bundle")
+
+
+@dataclass
+class Home:
+    """Where one test's bundles, releases and state lie."""
+
+    root: Path
+    shop: Shop
+    fitted: Any
+
+    def config(self, **changes: Any) -> ServingConfig:
+        return ServingConfig(
+            shop_id=SHOP_ID,
+            bundles=str(self.root / "bundles"),
+            releases=str(self.root / "releases"),
+            state=f"sqlite:///{self.root}/state.sqlite",
+            cache=str(self.root / "cache"),
+            **changes,
+        )
+
+    @property
+    def registry(self) -> Registry:
+        return Registry(self.root / "releases", SHOP_ID)
+
+    @property
+    def bundles(self) -> BundleStore:
+        return BundleStore(self.root / "bundles")
+
+    def publish(self) -> Manifest:
+        """One more version of the same fit, as champion."""
+        manifest = publish(
+            self.fitted, job="recommender", shop=self.shop, config=CONFIG, store=self.bundles, registry=self.registry
+        )
+        self.registry.promote("recommender", manifest.version)
+        return manifest
+
+    def import_shop(self) -> None:
+        store = open_store(self.config().state, SHOP_ID)
+        import_shop(store, self.shop)
+        store.close()
+
+
+@dataclass
+class Serving:
+    """A gateway and its stages in this process; `follow` brings them up to date, as their threads would."""
+
+    live: LiveShop
+    hosts: dict[str, StageHost]
+    gateway: Gateway
+    api: FastAPI
+
+    async def follow(self) -> None:
+        for host in self.hosts.values():
+            host.follow()
+        await self.gateway.follow_once()
+
+
+def serve_in_process(config: ServingConfig, **api_settings: Any) -> Serving:
+    """All of serving but Ray."""
+    live = open_live(config)
+    hosts = {name: open_stage(name, config, live) for name in STAGES}
+    ports = {name: InProcess(host) for name, host in hosts.items()}
+    gateway = open_gateway(config, ports=ports, telemetry=LocalTelemetry(), live=live)
+    return Serving(live, hosts, gateway, create_api(gateway, **api_settings))
+
+
+def _items_schema() -> pa.Schema:
+    return pa.schema([
+        ("item_id", pa.string()), ("title", pa.string()), ("brand", pa.string()), ("stock", pa.int64()),
+        ("category", pa.list_(pa.string())), ("price", pa.float64()), ("created_at", pa.timestamp("us", tz="UTC")),
+        ("attributes", pa.map_(pa.string(), pa.string())),
+    ])  # fmt: skip
