@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from training.contracts.check import check_shop
 from training.contracts.errors import InputError, Problem
-from training.contracts.shop import ShopInfo
+from training.contracts.shop import Shop, ShopInfo
 
 REFERENCE = datetime(2026, 6, 30, tzinfo=UTC)
 
@@ -260,3 +260,4 @@ def test_any_unicode_is_fine(shop: Path, titles: list[str]) -> None:
 def test_other_forms_of_strings_are_strings(shop: Path, type_: pa.DataType) -> None:
     write(shop, "items", {"item_id": pa.array(["a", "b"]).cast(type_), "price": pa.array([1, 2], pa.int32())})
     assert check_shop(shop).ok
+    assert Shop(shop).table("items", ["item_id", "price"]).to_pydict() == {"item_id": ["a", "b"], "price": [1.0, 2.0]}
