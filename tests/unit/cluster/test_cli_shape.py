@@ -174,7 +174,7 @@ def test_stopped_by_a_signal(sent: signal.Signals, code: int, tmp_path: Path) ->
         writer.write("1 2 3\n")
         writer.flush()
         process.send_signal(sent)
-        _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert "Traceback" not in err
     assert not (tmp_path / "out").exists()
