@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from cluster.home import Home
@@ -51,5 +52,7 @@ def run_application(home: Home, shop: Shop, profile: str, *, host: str, port: in
         import_shop(store, shop, progress=progress)
     finally:
         store.close()
+        progress.stage("")
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     serve.start(http_options={"host": host, "port": port})
     serve.run(build_app(config), name=APPLICATION, route_prefix="/")

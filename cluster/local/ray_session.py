@@ -12,6 +12,7 @@ from cluster.local.home_lock import is_held
 from cluster.local.run_state import load_run_state
 
 OBJECT_STORE_BYTES = 256 * 2**20
+PROXY_MIDDLEWARES = "deployments.middleware.proxy:middlewares"
 
 
 def prepare_environment(home: Home) -> None:
@@ -25,6 +26,7 @@ def prepare_environment(home: Home) -> None:
     os.environ.setdefault("RAY_AUTH_TOKEN_PATH", str(token))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", PROXY_MIDDLEWARES)
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
