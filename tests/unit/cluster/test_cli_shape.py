@@ -45,12 +45,12 @@ def test_help_imports_nothing_heavy_and_shows_an_example() -> None:
 
 
 def test_help_is_instant() -> None:
-    seconds = []
-    for _ in range(3):
+    def seconds() -> float:
         started = time.perf_counter()
         subprocess.run([sys.executable, "-m", "cluster.cli", "--help"], capture_output=True, timeout=60, check=True)
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < HELP_LIMIT_S
+        return time.perf_counter() - started
+
+    assert any(seconds() < HELP_LIMIT_S for _ in range(10)), "ten tries, so that a busy machine does not decide"
 
 
 @pytest.mark.parametrize(
