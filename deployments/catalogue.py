@@ -119,7 +119,7 @@ class Catalogue:
             if (row := row_of.pop(item_id, None)) is not None:
                 alive[row] = False
         row_of.update((item["item_id"], len(old.table) + step) for step, item in enumerate(rows))
-        table = pa.concat_tables([old.table, piece])
+        table = pa.concat_tables([part for part in (old.table, piece) if len(part)] or [old.table])
         self.view = _compact(CatalogueView(max(entry.seq for entry in entries), table, alive, row_of))
 
 

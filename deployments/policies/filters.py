@@ -118,7 +118,9 @@ class _Compiler(Transformer[Token, Node]):
 
 def _bounded(node: Node, offset: int) -> Node:
     if node.depth > MAX_DEPTH:
-        problem = Problem(field="filter", problem="nested too deeply", allowed=f"up to {MAX_DEPTH} levels")
+        problem = Problem(
+            field="filter", problem=f"nested too deeply at offset {offset}", allowed=f"up to {MAX_DEPTH} levels"
+        )
         raise FilterError(problem, offset=offset)
     return node
 
