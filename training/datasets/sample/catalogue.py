@@ -156,9 +156,9 @@ def items_table(catalogue: Catalogue, stock_N: np.ndarray, pictured: int, seed: 
 
 
 def image_paths(item_numbers: np.ndarray, views: np.ndarray) -> pa.Array:
-    """images/<item_id>-<view>.jpg; null where the item number is negative. View 0 is the shop's own."""
+    """pictures/<item_id>-<view>.jpg; null where the item number is negative. View 0 is the shop's own."""
     known = pa.array(item_numbers >= 0)
-    names = columns.ids("images/i", np.maximum(item_numbers, 0))
+    names = columns.ids("pictures/i", np.maximum(item_numbers, 0))
     ends = columns.ids("-", views, 1)
     joined = pa.compute.binary_join_element_wise(names, ends, ".jpg", "")
     return pa.compute.if_else(known, joined, pa.scalar(None, pa.string()))

@@ -34,7 +34,7 @@ def generate(
     seed: int = 0,
     images: bool = True,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = NoProgress(),
 ) -> dict[str, int]:
     """Make the sample shop at `out`, whole or not at all; rows per table.
 
@@ -42,7 +42,6 @@ def generate(
     Raises InputError where `out` is occupied and `force` is false.
     """
     spec = SIZES[size] if isinstance(size, str) else size
-    progress = progress or NoProgress()
     name = size if isinstance(size, str) else "custom"
     info = ShopInfo(
         shop_id=SHOP_ID, name=f"Sample shop ({name}, seed {seed})", reference_date=REFERENCE, positive_types=("view",)

@@ -18,15 +18,15 @@ from training.datasets.sample.truth import LOOKS, PHOTOS
 SIZE_PX = 96
 JPEG_QUALITY = 88
 CHUNK = 200
+PICTURES = "pictures"
 Job = tuple[ItemLook, int, str]
 
 
-def draw_images(shop_path: Path, *, workers: int = 2, progress: Progress | None = None) -> int:
+def draw_images(shop_path: Path, *, workers: int = 2, progress: Progress = NoProgress()) -> int:
     """Draw every picture that is missing, in `workers` processes (1: in this one); the number drawn."""
-    progress = progress or NoProgress()
     jobs = _missing(shop_path)
     progress.stage("drawing images", len(jobs))
-    (shop_path / "images").mkdir(exist_ok=True)
+    (shop_path / PICTURES).mkdir(exist_ok=True)
     chunks = [(shop_path, jobs[start : start + CHUNK]) for start in range(0, len(jobs), CHUNK)]
     if workers == 1 or len(chunks) < 2:
         for chunk in chunks:

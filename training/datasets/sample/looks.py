@@ -32,7 +32,8 @@ class ItemLook:
 
 def look_of(document: dict[str, Any]) -> ItemLook:
     """A look read back from JSON."""
-    return ItemLook(**{name: tuple(value) if isinstance(value, list) else value for name, value in document.items()})
+    colours = {name: tuple(document[name]) for name in ("base", "second", "accent")}
+    return ItemLook(**{**document, **colours})
 
 
 def draw_looks(catalogue: Catalogue, seed: int) -> list[ItemLook]:
