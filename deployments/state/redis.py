@@ -213,10 +213,13 @@ class RedisStore:
 
     @_available
     def append_sales(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        series: dict[str, dict[str, str]] = {}
+        for row in rows:
+            series.setdefault(row["series_id"], {})[str(to_us(row["timestamp"]))] = encode_row(row)
         with self._redis.pipeline(transaction=True) as pipe:
-            for row in rows:
-                pipe.sadd(self._key("sales_series"), row["series_id"])
-                pipe.hset(self._key("sales", row["series_id"]), str(to_us(row["timestamp"])), encode_row(row))
+            for series_id, periods in series.items():
+                pipe.sadd(self._key("sales_series"), series_id)
+                pipe.hset(self._key("sales", series_id), mapping=periods)
             pipe.execute()
 
     @_available
@@ -307,14 +310,14 @@ class RedisStore:
 
     def _write_items(self, pipe: Any, bodies: Mapping[str, str | None], seq: int) -> None:
         """Log a new state of each item after `seq`, a body of None deletes."""
-        for step, (item_id, body) in enumerate(bodies.items(), start=1):
-            pipe.zadd(self._key("catalogue"), {item_id: seq + step})
-            if body is None:
-                pipe.hdel(self._key("items"), item_id)
-            else:
-                pipe.hset(self._key("items"), item_id, body)
+        live = {item_id: body for item_id, body in bodies.items() if body is not None}
         if bodies:
+            pipe.zadd(self._key("catalogue"), {item_id: seq + step for step, item_id in enumerate(bodies, start=1)})
             pipe.set(self._key("catalogue_seq"), seq + len(bodies))
+        if live:
+            pipe.hset(self._key("items"), mapping=live)
+        if len(live) < len(bodies):
+            pipe.hdel(self._key("items"), *(bodies.keys() - live.keys()))
 
     def _move_history(
         self,
