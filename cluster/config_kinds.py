@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from training.contracts.errors import Problem, nearest, shorten
+from training.contracts.validation import problems_of
 
 
 @dataclass(frozen=True)
@@ -71,41 +71,8 @@ def _wrong_fields(model: type[BaseModel], document: Any, root: yaml.Node | None,
     try:
         model.model_validate(document)
     except ValidationError as error:
-        for finding in error.errors():
-            path, kind = finding["loc"], finding["type"]
-            unknown = kind == "extra_forbidden"
-            fields = _fields_at(model, path[:-1])
-            yield Problem(
-                file=file,
-                line=_line_of(root, path),
-                field=".".join(str(part) for part in path) or None,
-                problem="unknown field" if unknown else finding["msg"],
-                found=None if kind == "missing" else shorten(finding["input"]),
-                allowed=", ".join(fields) if unknown else None,
-                nearest=nearest(str(path[-1]), fields) if unknown else None,
-            )
-
-
-def _fields_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
-    """The fields of the model nested at `path`; empty where no model is."""
-    for part in path:
-        field = model.model_fields.get(str(part))
-        found = [] if field is None else [inner for inner in _parts(field.annotation) if _is_model(inner)]
-        if not found and not isinstance(part, int):
-            return []
-        model = found[0] if found else model
-    return list(model.model_fields)
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    """An annotation and all it is made of: `list[A] | None` gives itself, list[A], A, NoneType."""
-    yield annotation
-    for part in typing.get_args(annotation):
-        yield from _parts(part)
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        for finding, problem in zip(error.errors(), problems_of(error, model, file=file), strict=True):
+            yield replace(problem, line=_line_of(root, finding["loc"]))
 
 
 def _line_of(node: yaml.Node | None, path: Sequence[int | str]) -> int | None:

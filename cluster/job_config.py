@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from training.contracts.errors import InputError, Problem, nearest, shorten
-from training.contracts.shop import problems_of
+from training.contracts.validation import problems_of
 
 Config = TypeVar("Config", bound=BaseModel)
 
@@ -55,4 +55,15 @@ def _assign(document: dict[str, Any], setting: str, model: type[BaseModel]) -> N
         )  # fmt: skip
     for parent in parents:
         document = document.setdefault(parent, {})
-    document[last] = yaml.safe_load(text)
+    if not isinstance(document, dict):
+        raise InputError(
+            Problem(field=f"--set {path}", problem="its parent is a value, not a group of settings", found=path)
+        )
+    document[last] = _value(setting, text)
+
+
+def _value(setting: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(Problem(field=f"--set {setting}", problem="the value is not YAML", found=text)) from error

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.contracts.errors import InputError, Problem, shorten
-from training.contracts.shop import problems_of
+from training.contracts.validation import problems_of
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -114,3 +114,9 @@ def load_serving_config(path: Path | None = None, **overrides: Any) -> ServingCo
         return ServingConfig.model_validate({**document, **overrides})
     except ValidationError as error:
         raise InputError(problems_of(error, ServingConfig, file=str(path or "serving config"))) from error
+
+
+SERVE_ENVIRONMENT = {
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deployments.middleware.proxy:middlewares",
+}
+"""Set before Ray starts: the proxy then says one X-Request-ID, and its own errors as problem+json."""

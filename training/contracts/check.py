@@ -83,17 +83,16 @@ class _ShopCheck:
         return CheckReport(tables=self._tables, problems=self._findings.problems())
 
     def _check_entries(self) -> None:
-        """Files and folders that look like tables but are none."""
-        for entry in sorted(self._shop.iterdir()):
+        """Parquet files, and folders of them, that are no table or a table's second copy."""
+        for entry in filter(_holds_table, sorted(self._shop.iterdir())):
             name = entry.stem if entry.is_file() else entry.name
-            if entry.is_dir() and name in TABLES and (self._shop / f"{name}.parquet").is_file():
+            if name not in TABLES:
+                self._findings.add(
+                    Problem(table=name, file=str(entry), problem="unknown table", allowed=", ".join(TABLES),
+                            nearest=nearest(name, TABLES))
+                )  # fmt: skip
+            elif entry.is_dir() and (self._shop / f"{name}.parquet").is_file():
                 self._findings.add(Problem(table=name, problem="both a file and a folder", allowed="one of them"))
-            if name in TABLES or not _holds_table(entry):
-                continue
-            self._findings.add(
-                Problem(table=name, file=str(entry), problem="unknown table", allowed=", ".join(TABLES),
-                        nearest=nearest(name, TABLES))
-            )  # fmt: skip
 
     def _check_table(self, spec: TableSpec, files: list[Path]) -> int:
         """Every batch of a table, then its keys; returns its rows."""

@@ -15,8 +15,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from training.contracts.atomic import new_folder
-from training.contracts.errors import InputError, Problem, nearest, shorten
+from training.contracts.errors import InputError, Problem, shorten
 from training.contracts.tables import TABLES, conform, valid_event_type
+from training.contracts.validation import problems_of
 
 SHOP_FILE = "shop.yaml"
 COVARIATES_FILE = "covariates.yaml"
@@ -146,24 +147,6 @@ def read_shop_info(path: Path) -> ShopInfo:
         return ShopInfo.model_validate(document)
     except ValidationError as error:
         raise InputError(problems_of(error, ShopInfo, file=str(path))) from error
-
-
-def problems_of(error: ValidationError, model: type[BaseModel], *, file: str) -> list[Problem]:
-    """pydantic's findings as Problems, with the nearest valid field name for unknown ones."""
-    problems = []
-    for finding in error.errors():
-        name = ".".join(str(part) for part in finding["loc"])
-        unknown = finding["type"] == "extra_forbidden"
-        problems.append(
-            Problem(
-                file=file,
-                field=name,
-                problem="unknown field" if unknown else finding["msg"],
-                found=None if finding["type"] == "missing" else shorten(finding["input"]),
-                nearest=nearest(str(finding["loc"][-1]), model.model_fields) if unknown else None,
-            )
-        )
-    return problems
 
 
 class ShopWriter:
