@@ -143,6 +143,14 @@ def test_unknown_table_names_the_nearest(shop: Path, folder: bool) -> None:
     assert (found.table, found.nearest, found.problem) == ("item", "items", "unknown table")
 
 
+def test_a_table_twice(shop: Path) -> None:
+    (shop / "items").mkdir()
+    (shop / "items" / "picture.jpg").write_bytes(b"x")
+    assert check_shop(shop).ok
+    write(shop / "items", "part", items())
+    assert only(shop).table == "items"
+
+
 def test_truth_folder_is_no_table(shop: Path) -> None:
     (shop / "truth").mkdir()
     write(shop / "truth", "users", {"anything": [1]})
