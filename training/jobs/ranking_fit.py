@@ -27,6 +27,7 @@ from training.features.ranking import (
     ranking_features,
 )
 from training.features.sequences import Cases, Histories, Split, interest_items
+from training.features.vocabulary import UNKNOWN
 from training.models.logistic_ranker import LogisticRanker, fit_logistic_ranker
 from training.models.recommender import Recommender
 
@@ -121,7 +122,8 @@ class Replay:
 
     def _unseen(self, past: Sequence[str]) -> npt.NDArray[np.bool_]:
         mask_S = np.ones(len(self.recommender), np.bool_)
-        mask_S[self.recommender.vocabulary.encode(list(past))] = False
+        codes = self.recommender.vocabulary.encode(list(past))
+        mask_S[codes[codes != UNKNOWN]] = False
         return mask_S
 
 

@@ -48,6 +48,7 @@ class TrainingConfig(BaseModel):
     weight_decay: float = Field(default=0.01, ge=0)
     tokens_per_step: int = Field(default=920, ge=1)
     full_softmax_items: int = Field(default=30_000, ge=0, description="larger catalogues get sampled softmax")
+    threads: int = Field(default=1, ge=1, description="of torch; beside other work more than one is slower")
     negatives: int = Field(default=512, ge=1, description="shared by the batch, when sampled")
 
 
@@ -87,6 +88,7 @@ class TransformerTraining:
     def __init__(
         self, sizes: TransformerConfig, config: TrainingConfig, split: Split, items: int, *, seed: int, workers: Workers
     ) -> None:
+        torch.set_num_threads(config.threads)
         torch.manual_seed(seed)
         self.config, self.seed, self.workers = config, seed, workers
         self.tower = Tower(items, sizes).to(workers.device)
