@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from fastapi import FastAPI
+from starlette.testclient import TestClient
 
 from deployments.api.application import create_api
 from deployments.assembly import STAGES, open_gateway, open_live, open_stage
@@ -109,17 +113,35 @@ class Home:
 
 @dataclass
 class Serving:
-    """A gateway and its stages in this process; `follow` brings them up to date, as their threads would."""
+    """A gateway and its stages in this process."""
 
     live: LiveShop
     hosts: dict[str, StageHost]
     gateway: Gateway
     api: FastAPI
 
-    async def follow(self) -> None:
+    def load_champion(self) -> None:
+        """What the stages' own threads would do."""
         for host in self.hosts.values():
             host.follow()
-        await self.gateway.follow_once()
+
+
+@contextmanager
+def client_of(serving: Serving, *, ready: bool = True) -> Iterator[TestClient]:
+    """A client of the running API, once it is ready."""
+    with TestClient(serving.api, raise_server_exceptions=False) as client:
+        if ready:
+            wait_until(lambda: client.get("/readyz").status_code == 200)
+        yield client
+
+
+def wait_until(true: Callable[[], bool], *, timeout_s: float = 10.0) -> None:
+    """Raises TimeoutError where the condition does not come true."""
+    deadline_s = time.monotonic() + timeout_s
+    while not true():
+        if time.monotonic() > deadline_s:
+            raise TimeoutError("the condition did not come true")
+        time.sleep(0.01)
 
 
 def serve_in_process(config: ServingConfig, **api_settings: Any) -> Serving:

@@ -64,7 +64,7 @@ class ItemIn(Request):
     openapi_extra=body_of("items", ItemIn, EXAMPLE),
 )
 async def put_items(request: HttpRequest, gateway: Annotated[Gateway, Depends(gateway_of)]) -> Response:
-    """1 to 1000 partial items. Attributes merge by key, null clears, an older `updated_at` than the one held is ignored."""
+    """1 to 1000 partial items. Attributes merge by key, null clears, an older `updated_at` is ignored."""
     rows = await read_rows(request, "items")
     good, rejected = check_rows(rows, ItemIn)
     outcomes = await gateway.upsert_items([item.patch() for _, item in good])

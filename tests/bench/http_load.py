@@ -1,0 +1,71 @@
+"""A lean HTTP load in a process of its own: N connections, each sending its next request when the last is answered.
+
+python tests/bench/http_load.py URL CLIENTS SECONDS BODIES_JSON_FILE
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+
+async def one_client(url: str, number: int, bodies: list[bytes], until_s: float, seen: dict[str, Any]) -> None:
+    """One keep-alive connection."""
+    place = urlsplit(url)
+    reader, writer = await asyncio.open_connection(place.hostname, place.port)
+    turn = number
+    while time.monotonic() < until_s:
+        body = bodies[turn % len(bodies)]
+        turn += 7
+        head = f"POST {place.path} HTTP/1.1\r\nhost: {place.netloc}\r\ncontent-type: application/json\r\n"
+        begun_s = time.perf_counter()
+        writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        answer_head = await reader.readuntil(b"\r\n\r\n")
+        fields = dict(
+            line.split(b": ", 1) for line in answer_head.lower().split(b"\r\n")[1:] if b": " in line
+        )
+        answer = await reader.readexactly(int(fields[b"content-length"]))
+        seen["latencies_ms"].append((time.perf_counter() - begun_s) * 1000)
+        status = answer_head.split(b" ", 2)[1].decode()
+        seen["statuses"][status] = seen["statuses"].get(status, 0) + 1
+        seen["degraded"] += b'"degraded":["' in answer
+    writer.close()
+
+
+async def run(url: str, clients: int, seconds: float, bodies: list[bytes]) -> dict[str, Any]:
+    """Every latency, the statuses, and how many answers were degraded."""
+    seen: dict[str, Any] = {"latencies_ms": [], "statuses": {}, "degraded": 0}
+    until_s = time.monotonic() + seconds
+    await asyncio.gather(*(one_client(url, number, bodies, until_s, seen) for number in range(clients)))
+    return seen
+
+
+def load(url: str, clients: int, seconds: float, bodies: list[Any]) -> dict[str, Any]:
+    """The same from another process, summed up: requests per second, p50, p95, p99, errors, degraded."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(bodies, file)
+        file.flush()
+        arguments = [sys.executable, __file__, url, str(clients), str(seconds), file.name]
+        seen = json.loads(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
+    latencies_ms = sorted(seen["latencies_ms"])
+    count = len(latencies_ms)
+    return {
+        "requests": count,
+        "requests_per_s": round(count / seconds, 1),
+        **{f"p{part}_ms": round(latencies_ms[min(count * part // 100, count - 1)], 2) for part in (50, 95, 99)},
+        "statuses": seen["statuses"],
+        "degraded": seen["degraded"],
+    }
+
+
+if __name__ == "__main__":
+    url, clients, seconds, path = sys.argv[1:]
+    with open(path, encoding="utf-8") as file:
+        bodies = [json.dumps(body).encode() for body in json.load(file)]
+    print(json.dumps(asyncio.run(run(url, int(clients), float(seconds), bodies))))
