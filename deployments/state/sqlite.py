@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,7 @@ class SqliteStore:
         self._writing = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._reading() as db:
+            _use_wal(db)
             migrate(db, place=str(path))
         with self._transaction() as db:
             db.execute("INSERT OR IGNORE INTO meta VALUES ('shop_id', ?)", (shop_id,))
@@ -257,7 +259,6 @@ class SqliteStore:
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         for setting in (
-            "journal_mode = WAL",
             "synchronous = FULL",
             "cache_size = -32000",
             "mmap_size = 268435456",
@@ -265,6 +266,19 @@ class SqliteStore:
         ):
             db.execute(f"PRAGMA {setting}")
         return db
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """The file keeps the mode. Processes that open a new file at once get in each other's way without being queued."""
+    give_up_at = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > give_up_at:
+                raise
+            time.sleep(0.01)
 
 
 def _aliases(db: sqlite3.Connection, user_ids: Sequence[str]) -> dict[str, str]:

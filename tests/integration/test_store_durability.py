@@ -63,11 +63,14 @@ def test_killing_the_writer_loses_nothing_acknowledged(store_url: str, shop_id: 
 
 def test_killing_redis_loses_nothing_acknowledged(own_redis: RedisProcess, shop_id: str) -> None:
     own_redis.start()
+    store = open_store(own_redis.url, shop_id)
     acknowledged = _killed_writer(own_redis.url, shop_id, lambda _: own_redis.kill())
+    with pytest.raises(StoreUnavailable):
+        store.append_events([EventRow("bob", "view", "tea", received_at_us=1)])
     own_redis.start()
-    reopened = open_store(own_redis.url, shop_id)
-    assert reopened.seen("ann") >= {f"{batch}-{n}" for batch in range(acknowledged) for n in range(10)}
-    reopened.close()
+    assert store.seen("ann") >= {f"{batch}-{n}" for batch in range(acknowledged) for n in range(10)}
+    assert store.append_events([EventRow("bob", "view", "tea", received_at_us=1)]) == [Outcome.ACCEPTED]
+    store.close()
 
 
 def _killed_writer(store_url: str, shop_id: str, kill: Callable[[subprocess.Popen[str]], None]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -99,3 +100,12 @@ def test_sqlite_urls_are_relative_or_absolute(tmp_path: Path, monkeypatch: pytes
     for url in ("sqlite:///deep/one.sqlite", f"sqlite:///{tmp_path}/deep/two.sqlite"):
         open_store(url, "shop").close()
     assert sorted(file.name for file in (tmp_path / "deep").iterdir()) == ["one.sqlite", "two.sqlite"]
+
+
+def test_several_may_open_a_new_file_at_once(tmp_path: Path) -> None:
+    def open_new(number: int) -> int:
+        with closing(SqliteStore(tmp_path / str(number // 4) / "state.sqlite", "shop")) as store:
+            return store.catalogue_seq()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(open_new, range(80))) == {0}
