@@ -55,7 +55,7 @@ class Supervisor:
         self.home, self.options = home, options
         self.stopping = threading.Event()
         self.trainer: subprocess.Popen[bytes] | None = None
-        self.usage = UsageMeter(os.getpid())
+        self.usage, self.progress = UsageMeter(os.getpid()), watch(sys.stderr)
         self.failed_jobs: dict[str, str] = {}
         self.state = RunState(pid=os.getpid(), phase="starting", url=self.url, shop_id="", shop="")
 
@@ -88,7 +88,8 @@ class Supervisor:
         if not path.is_dir():
             from training.datasets.sample import generate
 
-            generate(path, size="small", seed=self.options.seed, images=False, progress=watch(sys.stderr))
+            generate(path, size="small", seed=self.options.seed, images=False, progress=self.progress)
+            self.progress.stage("")
         return Shop(path)
 
     def _missing(self, shop: Shop) -> list[str]:
@@ -134,7 +135,7 @@ class Supervisor:
         self._save(ray_address=address)
         run_application(
             self.home, shop, self.options.profile,
-            host=self.options.host, port=self.options.port, progress=watch(sys.stderr),
+            host=self.options.host, port=self.options.port, progress=self.progress,
         )  # fmt: skip
         deadline_s = time.monotonic() + START_DEADLINE_S
         while not self._ready():
