@@ -32,6 +32,7 @@ T = TypeVar("T")
 JOB = "recommender"
 JOBS = (JOB,)
 """The jobs that this version serves."""
+STATUS_PERIOD_S = 2.0
 PATIENCE_S = 10.0
 """How long the first release waits for every stage to hold it before it is served with what is there."""
 
@@ -62,6 +63,7 @@ class Gateway:
         self.slates = SlateMaker(self, config=config.request, stages=stages)
         self.stage_status: dict[str, StageStatus] = {}
         self._waiting_since_s: float | None = None
+        self._asked_at_s = -STATUS_PERIOD_S
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -88,17 +90,23 @@ class Gateway:
     async def follow_once(self) -> None:
         """Take up a new champion once every stage holds its bundle."""
         await asyncio.to_thread(self.watcher.prepare)
-        statuses = await asyncio.gather(*(stage.status() for stage in self.stages.values()))
-        self.stage_status = dict(zip(self.stages, statuses, strict=True))
-        pending = self.watcher.pending
+        pending, now_s = self.watcher.pending, time.monotonic()
         if pending is None:
             self._waiting_since_s = None
+            if now_s - self._asked_at_s > STATUS_PERIOD_S:
+                await self._ask_status()
             return
-        self._waiting_since_s = self._waiting_since_s or time.monotonic()
-        first = self.watcher.current is None and time.monotonic() - self._waiting_since_s > PATIENCE_S
-        if first or all(pending.version in status.versions for status in statuses):
+        await self._ask_status()
+        self._waiting_since_s = self._waiting_since_s or now_s
+        first = self.watcher.current is None and now_s - self._waiting_since_s > PATIENCE_S
+        if first or all(pending.version in status.versions for status in self.stage_status.values()):
             self.watcher.swap()
             self.telemetry.count("release_swaps")
+
+    async def _ask_status(self) -> None:
+        self._asked_at_s = time.monotonic()
+        statuses = await asyncio.gather(*(stage.status() for stage in self.stages.values()))
+        self.stage_status = dict(zip(self.stages, statuses, strict=True))
 
     def serving(self) -> Loaded[Popular]:
         """What answers are made from now; raises 503 with the command that would train it."""

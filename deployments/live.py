@@ -44,6 +44,7 @@ class LiveFacts(Mapping[str, ItemFacts]):
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self._piece: Any = None
+        self._view: CatalogueView | None = None
         self._known: dict[str, tuple[int, ItemFacts]] = {}
 
     def get(self, item_id: str, default: Any = None) -> Any:
@@ -51,7 +52,9 @@ class LiveFacts(Mapping[str, ItemFacts]):
         row = view.row_of.get(item_id)
         if row is None:
             return default
-        known = self._cache(view).get(item_id)
+        if view is not self._view:
+            self._turn_to(view)
+        known = self._known.get(item_id)
         if known is None or known[0] != row:
             known = self._known[item_id] = (row, _facts_at(view, row))
         return known[1]
@@ -68,13 +71,13 @@ class LiveFacts(Mapping[str, ItemFacts]):
     def __len__(self) -> int:
         return len(self.catalogue.view)
 
-    def _cache(self, view: CatalogueView) -> dict[str, tuple[int, ItemFacts]]:
+    def _turn_to(self, view: CatalogueView) -> None:
         """Rows keep their number until the table is put together anew, which is when its first piece changes."""
         column = view.table.column("item_id")
         piece = column.chunk(0).buffers()[1] if column.num_chunks else None
         if self._piece is None or piece is None or piece.address != self._piece.address:
             self._piece, self._known = piece, {}
-        return self._known
+        self._view = view
 
 
 def _facts_at(view: CatalogueView, row: int) -> ItemFacts:

@@ -108,8 +108,9 @@ class SlateMaker:
         need.selection.hashes = frozenset(cursor.shown)
         scored = await self._scored(need)
         order = self._allowed(scored, need)
-        facts = [self.facts.get(item_id, NO_FACTS) for item_id in scored.candidates.item_ids]
-        order = diversify(order, scored.scores_C, facts, weight=ask.diversity, count=ask.limit)
+        if ask.diversity:
+            facts = [self.facts.get(item_id, NO_FACTS) for item_id in scored.candidates.item_ids]
+            order = diversify(order, scored.scores_C, facts, weight=ask.diversity, count=ask.limit)
         picks = explore(order, rate=ask.exploration, count=ask.limit, seed=ask.seed)
         answer = self._answer(need, scored, picks, started_s, explain=ask.explain)
         if ask.item_ids:

@@ -27,9 +27,7 @@ async def one_client(url: str, number: int, bodies: list[bytes], until_s: float,
         begun_s = time.perf_counter()
         writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
         answer_head = await reader.readuntil(b"\r\n\r\n")
-        fields = dict(
-            line.split(b": ", 1) for line in answer_head.lower().split(b"\r\n")[1:] if b": " in line
-        )
+        fields = dict(line.split(b": ", 1) for line in answer_head.lower().split(b"\r\n")[1:] if b": " in line)
         answer = await reader.readexactly(int(fields[b"content-length"]))
         seen["latencies_ms"].append((time.perf_counter() - begun_s) * 1000)
         status = answer_head.split(b" ", 2)[1].decode()

@@ -4,8 +4,6 @@ deployments one after the other, both behind Serve's default proxy.
 python tests/bench/serving_latency.py [--shop FOLDER] [--seconds 60] [--record]
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import tempfile
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+os.environ["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = "deployments.middleware.proxy:middlewares"
 
 import httpx
 import pyarrow.compute as pc
@@ -25,7 +24,7 @@ from ray.serve.handle import DeploymentHandle
 from record import Recording
 
 from deployments.app import build_app
-from deployments.config import SERVE_ENVIRONMENT, ServingConfig
+from deployments.config import ServingConfig
 from deployments.state.importing import import_shop
 from deployments.state.open import open_store
 from training.bundles.registry import Registry
@@ -139,7 +138,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--record", action="store_true")
     asked = parser.parse_args()
-    os.environ |= SERVE_ENVIRONMENT
     recording = Recording("serving_latency", seeds=[0])
     with tempfile.TemporaryDirectory() as folder:
         shop = Shop(asked.shop or sample_shop(Path(folder) / "shop"))

@@ -135,7 +135,9 @@ def test_ndjson_rejects_a_broken_line_by_itself(http: TestClient) -> None:
 
 
 def test_unknown_item_is_accepted_and_counted(http: TestClient, serving: Serving) -> None:
-    assert http.post("/v1/events", json={"events": [{"type": "view", "user_id": "u", "item_id": "?"}]}).status_code == 202
+    assert (
+        http.post("/v1/events", json={"events": [{"type": "view", "user_id": "u", "item_id": "?"}]}).status_code == 202
+    )
     assert serving.live.store.counters()["unknown_items"] == 1
     assert 'unknown_items_total{route="/v1/events"} 1.0' in http.get("/metrics").text
 
@@ -156,7 +158,14 @@ def test_rankings_take_1_to_500(http: TestClient, item_ids: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "item",
-    [{"price": float("nan")}, {"price": -1}, {"stock": 1.5}, {"image": "x.png"}, {"category": "flat"}, {"attributes": []}],
+    [
+        {"price": float("nan")},
+        {"price": -1},
+        {"stock": 1.5},
+        {"image": "x.png"},
+        {"category": "flat"},
+        {"attributes": []},
+    ],
 )
 def test_bad_item_is_rejected(http: TestClient, item: dict[str, Any]) -> None:
     body = json.dumps({"items": [{"item_id": "i01", **item}, {"item_id": "i02", "price": 3}]}).replace("NaN", "1e999")
@@ -202,7 +211,9 @@ def test_unknown_routes_and_methods(http: TestClient) -> None:
 def test_wrong_kind(http: TestClient) -> None:
     body = b'{"user_id": "u"}'
     problem(http.post("/v1/recommendations", content=body, headers={"content-type": "text/plain"}), 415)
-    assert http.post("/v1/recommendations", content=body, headers={"content-type": "application/json; charset=utf-8"}).is_success
+    assert http.post(
+        "/v1/recommendations", content=body, headers={"content-type": "application/json; charset=utf-8"}
+    ).is_success
     assert http.post("/v1/recommendations", content=body).is_success
     problem(http.post("/v1/recommendations", content=body, headers={"content-type": "application/x-ndjson"}), 415)
 

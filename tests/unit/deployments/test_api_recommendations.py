@@ -135,7 +135,9 @@ def test_pages_hold_everything_once(http: TestClient) -> None:
     body: dict[str, Any] = {"limit": 7, "exploration": 0.3, "seed": 5}
     while True:
         page = recommend(http, **body)
-        assert [item["rank"] for item in page["items"]] == list(range(len(found) + 1, len(found) + 1 + len(page["items"])))
+        assert [item["rank"] for item in page["items"]] == list(
+            range(len(found) + 1, len(found) + 1 + len(page["items"]))
+        )
         found += ids(page)
         if "cursor" not in page:
             break
