@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,11 @@ import psutil
 from pydantic import BaseModel, ConfigDict
 
 from cluster.home import Home, home
+from cluster.local.background import BackgroundProcess, draw_in_background, train_in_background
 from cluster.local.home_lock import hold_home
 from cluster.local.ray_session import start_ray
-from cluster.local.run_state import DeploymentState, RunState
+from cluster.local.run_state import RunState
+from cluster.local.serve_status import deployment_states
 from cluster.local.usage import UsageMeter
 from cluster.output import cause_of
 from cluster.progress import watch
@@ -54,7 +55,8 @@ class Supervisor:
     def __init__(self, home: Home, options: UpOptions) -> None:
         self.home, self.options = home, options
         self.stopping = threading.Event()
-        self.trainer: subprocess.Popen[bytes] | None = None
+        self.trainer: BackgroundProcess | None = None
+        self.painter: BackgroundProcess | None = None
         self.usage, self.progress = UsageMeter(os.getpid()), watch(sys.stderr)
         self.failed_jobs: dict[str, str] = {}
         self.state = RunState(pid=os.getpid(), phase="starting", url=self.url, shop_id="", shop="")
@@ -101,24 +103,19 @@ class Supervisor:
         return [job for job in JOBS if champion is None or job not in champion.jobs]
 
     def _start_training(self, shop: Shop) -> None:
-        """Train the first missing job beside serving: its own process, one thread, low priority."""
+        """Train the first job without a champion that has not failed yet."""
         waiting = [job for job in self._missing(shop) if job not in self.failed_jobs]
         if self.trainer is not None or not waiting:
             return
-        job = waiting[0]
-        print(f"training {job} on {shop.path}", file=sys.stderr, flush=True)
-        self.trainer = subprocess.Popen(
-            ["nice", "-n", "5", sys.executable, "-m", "cluster.cli", "train", job, "--data", str(shop.path.absolute()),
-             "--workers", "0", "--json"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
-        self._save(phase="training" if not self.state.ready else self.state.phase, training=job)
+        print(f"training {waiting[0]} on {shop.path}", file=sys.stderr, flush=True)
+        self.trainer = train_in_background(waiting[0], shop.path)
+        self._save(phase=self.state.phase if self.state.ready else "training", training=waiting[0])
 
     def _reap_training(self, shop: Shop) -> None:
         """Note how a finished training ended and start the next; without a recommender there is nothing to serve."""
-        if self.trainer is None or self.trainer.poll() is None:
+        if self.trainer is None or self.trainer.ended() is None:
             return
-        job, code, self.trainer = self.state.training or "", self.trainer.returncode, None
+        job, code, self.trainer = self.trainer.label, self.trainer.ended(), None
         self._save(training=None)
         if code:
             self.failed_jobs[job] = f"training {job} ended with exit code {code}"
@@ -148,12 +145,17 @@ class Supervisor:
 
     def _watch(self, shop: Shop) -> None:
         """Keep the state file true until told to stop."""
+        if shop.path == self.home.shop(SAMPLE):
+            self.painter = draw_in_background(shop.path)
         while not self._orphaned():
             self._reap_training(shop)
+            said = self._readiness()
             self._save(
                 missing=self._missing(shop),
-                release=self._release(),
-                deployments=_deployments(),
+                release=said.get("release", self.state.release),
+                deployments=deployment_states(
+                    {found["name"]: found["version"] for found in said.get("deployments", [])}
+                ),
                 usage=self.usage.read(),
             )
             if self.stopping.wait(TICK_S):
@@ -169,11 +171,12 @@ class Supervisor:
         document = httpx.get(f"{self.url}/v1/openapi.json", timeout=10).json()
         return [f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods]
 
-    def _release(self) -> str | None:
+    def _readiness(self) -> dict[str, Any]:
+        """What GET /readyz says; nothing where it does not answer."""
         try:
-            return str(httpx.get(f"{self.url}/v1/models", timeout=5).json().get("release"))
+            return dict(httpx.get(f"{self.url}/readyz", timeout=5).json())
         except (httpx.HTTPError, ValueError):
-            return self.state.release
+            return {}
 
     def _orphaned(self) -> bool:
         """Whether the `up` in whose terminal this runs is gone."""
@@ -181,12 +184,9 @@ class Supervisor:
         return parent is not None and not psutil.pid_exists(parent)
 
     def _stop(self) -> None:
-        if self.trainer is not None:
-            self.trainer.terminate()
-            try:
-                self.trainer.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self.trainer.kill()
+        for process in (self.trainer, self.painter):
+            if process is not None:
+                process.stop()
         if "ray" in sys.modules:
             import ray
 
@@ -195,27 +195,6 @@ class Supervisor:
     def _save(self, **changes: Any) -> None:
         self.state = self.state.model_copy(update=changes)
         self.state.save(self.home)
-
-
-def _deployments() -> list[DeploymentState]:
-    from ray import serve
-
-    found = []
-    for application in serve.status().applications.values():
-        for name, status in application.deployments.items():
-            running = sum(count for state, count in _counts(status.replica_states).items() if state == "RUNNING")
-            found.append(
-                DeploymentState(name=name, status=_name(status.status), replicas=running, message=status.message)
-            )
-    return found
-
-
-def _counts(states: Mapping[Any, int]) -> dict[str, int]:
-    return {_name(state): count for state, count in states.items()}
-
-
-def _name(value: Any) -> str:
-    return str(getattr(value, "value", value))
 
 
 def main(arguments: list[str]) -> int:
