@@ -1,0 +1,233 @@
+"""Serving on Ray: real processes, real HTTP, replicas that die and releases that change under load."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+
+from deployments.config import SERVE_ENVIRONMENT
+from deployments.state.exporting import export_shop
+from deployments.state.open import open_store
+from tests.serving_shop import Home, make_shop, train, wait_until
+from training.contracts.shop import Shop
+from training.features.profile import EventHistory
+from training.features.ranking import FEATURE_NAMES, RankingState, item_facts, ranking_features
+
+pytestmark = pytest.mark.ray
+CLIENTS = 4
+
+
+class Load:
+    """Clients that go on asking until the block ends; `answers` holds what came back, in order of arrival."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.answers: list[tuple[int, dict[str, Any], float]] = []
+        self._stop = threading.Event()
+        self._pool = ThreadPoolExecutor(CLIENTS)
+
+    def __enter__(self) -> Load:
+        self._clients = [self._pool.submit(self._ask, number) for number in range(CLIENTS)]
+        wait_until(lambda: len(self.answers) > 4 * CLIENTS, timeout_s=60)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._pool.shutdown()
+        for client in self._clients:
+            client.result()
+
+    def _ask(self, number: int) -> None:
+        with httpx.Client(base_url=self.url, timeout=30) as http:
+            while not self._stop.is_set():
+                begun_s = time.monotonic()
+                answer = http.post("/v1/recommendations", json={"user_id": f"u{number:03d}"})
+                self.answers.append((answer.status_code, answer.json(), time.monotonic() - begun_s))
+
+    def until_degraded(self, *stages: str) -> None:
+        """Wait until an answer is degraded by just these stages; none: until answers are whole again."""
+        seen = len(self.answers)
+        wait_until(
+            lambda: any(document.get("degraded") == list(stages) for _, document, _ in self.answers[seen:]),
+            timeout_s=60,
+        )
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    root = tmp_path_factory.mktemp("serving")
+    shop = make_shop(root / "shop")
+    home = Home(root, shop, train(shop, root))
+    home.import_shop()
+    return home
+
+
+@pytest.fixture(scope="module")
+def url(home: Home) -> Iterator[str]:
+    """The application on a Ray of its own; it has no bundle yet."""
+    settings = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", **SERVE_ENVIRONMENT}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        import ray
+        from ray import serve
+
+        from deployments.app import build_app
+
+        port = _free_port()
+        ray.init(
+            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+            object_store_memory=128 * 2**20, _node_ip_address="127.0.0.1",
+        )  # fmt: skip
+        serve.start(http_options={"host": "127.0.0.1", "port": port})
+        serve.run(build_app(home.config(port=port)), name="shopkeeper", route_prefix="/")
+        yield f"http://127.0.0.1:{port}"
+        serve.shutdown()
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def served(home: Home, url: str) -> str:
+    """With a champion."""
+    answer = httpx.post(f"{url}/v1/recommendations", json={"user_id": "u001"}, timeout=30)
+    assert answer.status_code == 503
+    assert "shopkeeper train recommender" in answer.json()["detail"]
+    home.publish()
+    wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 200, timeout_s=60)
+    return url
+
+
+def test_proxy_says_one_request_id_and_problem_json(served: str) -> None:
+    answer = httpx.get(f"{served}/readyz", headers={"X-Request-ID": "mine"})
+    assert answer.headers.get_list("x-request-id") == ["mine"]
+    answer = httpx.get(f"{served}/nothing", headers={"X-Request-ID": "not well formed"})
+    assert answer.headers.get_list("x-request-id") != ["not well formed"]
+    assert len(answer.headers.get_list("x-request-id")) == 1
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_next_answer_reflects_the_event(served: str) -> None:
+    with httpx.Client(base_url=served, timeout=30) as http:
+        for _ in range(5):
+            answer = http.post("/v1/recommendations", json={"user_id": "reader", "limit": 3}).json()
+            assert answer["degraded"] == []
+            item_id = answer["items"][0]["item_id"]
+            event = {"type": "purchase", "user_id": "reader", "item_id": item_id}
+            assert http.post("/v1/events", json={"events": [event]}).json()["accepted"] == 1
+            after = http.post("/v1/recommendations", json={"user_id": "reader", "limit": 200}).json()
+            assert item_id not in [item["item_id"] for item in after["items"]]
+
+
+def test_new_item_is_found_within_a_second(served: str) -> None:
+    new = {"item_id": "fresh", "title": "Thing", "brand": "fresh", "category": ["all", "c1"], "stock": 1}
+    with httpx.Client(base_url=served, timeout=30) as http:
+        assert http.put("/v1/items", json={"items": [new]}).status_code == 200
+        body = {"user_id": "u001", "filter": "brand = 'fresh'"}
+        wait_until(lambda: len(http.post("/v1/recommendations", json=body).json()["items"]) == 1, timeout_s=1.5)
+        http.put("/v1/items", json={"items": [{"item_id": "fresh", "stock": 0}]})
+        assert http.post("/v1/recommendations", json=body).json()["items"] == []
+
+
+def test_releases_swap_under_load_and_never_mix(home: Home, served: str) -> None:
+    with Load(served) as load:
+        second = home.publish()
+        wait_until(lambda: any(_versions(said) == {second.version} for _, said, _ in load.answers), timeout_s=60)
+        home.registry.rollback("recommender")
+        seen = len(load.answers)
+        wait_until(
+            lambda: any(second.version not in _versions(said) for _, said, _ in load.answers[seen:]), timeout_s=60
+        )
+    assert {status for status, _, _ in load.answers} == {200}
+    by_release: dict[str, set[str]] = {}
+    for _, document, _ in load.answers:
+        assert len(_versions(document)) == 1
+        by_release.setdefault(document["release"], set()).update(_versions(document))
+    assert len(by_release) == 3
+    assert all(len(versions) == 1 for versions in by_release.values())
+    assert sum(document["degraded"] == [] for _, document, _ in load.answers) >= 0.99 * len(load.answers)
+
+
+@pytest.mark.parametrize("stage", ["ranking", "retrieval"])
+def test_killed_stage_is_said_and_nobody_sees_an_error(served: str, stage: str) -> None:
+    with Load(served) as load:
+        _kill_replica(stage)
+        load.until_degraded(stage)
+        load.until_degraded()
+    assert {status for status, _, _ in load.answers} == {200}
+    assert all(document["items"] for _, document, _ in load.answers)
+    assert all(set(document["degraded"]) <= {stage} for _, document, _ in load.answers)
+
+
+def test_features_are_equal_to_the_bit(home: Home, served: str, tmp_path: Path) -> None:
+    with httpx.Client(base_url=served, timeout=30) as http:
+        ids = []
+        for number in range(20):
+            user = f"u{number:03d}"
+            http.post("/v1/events", json={"events": [{"type": "view", "user_id": user, "item_id": f"i{number:02d}"}]})
+            answer = http.post("/v1/recommendations", json={"user_id": user, "exploration": 0.3}).json()
+            assert answer["degraded"] == []
+            ids.append(answer["recommendation_id"])
+    store = open_store(home.config().state, home.config().shop_id)
+    wait_until(lambda: all(store.recommendation(name) is not None for name in ids))
+    export_shop(store, tmp_path / "export")
+    shop = Shop(tmp_path / "export")
+    history = EventHistory(shop.table("events"))
+    items = {row["item_id"]: item_facts(row) for row in shop.table("items").to_pylist(maps_as_pydicts="lossy")}
+    champion = home.registry.get("champion")
+    assert champion is not None
+    folder = home.bundles.fetch(shop.info.shop_id, "recommender", champion.jobs["recommender"])
+    state = RankingState.load(folder / "ranking_state.json")
+    for name in ids:
+        row = store.recommendation(name)
+        assert row is not None
+        assert row.features is not None
+        again = ranking_features(
+            profile=history.profile(row.user_id, as_of_us=row.as_of_us),
+            item_ids=[entry.item_id for entry in row.slate],
+            retrieval_scores_C=row.features[:, FEATURE_NAMES.index("retrieval_score")],
+            items=items,
+            state=state,
+            as_of_us=row.as_of_us,
+        )
+        assert again.tobytes() == np.ascontiguousarray(row.features).tobytes()
+    store.close()
+
+
+def test_metrics_are_prometheus_text(served: str) -> None:
+    answer = httpx.get(f"{served}/metrics", timeout=30)
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'shopkeeper_requests_total{route="/v1/recommendations",status="200"}' in answer.text
+    assert "shopkeeper_degraded_total" in answer.text
+
+
+def _versions(document: dict[str, Any]) -> set[str]:
+    return {model["version"] for model in document["models"]}
+
+
+def _kill_replica(stage: str) -> None:
+    marked = [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if f"ServeReplica:shopkeeper:{stage}" in " ".join(process.cmdline())
+    ]
+    assert marked, f"no replica of {stage} among our processes"
+    for process in marked:
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
