@@ -34,14 +34,14 @@ def train(
 
     Example: shopkeeper train recommender --data shops/beauty --set epochs=30
     """
+    from cluster.checked_shop import open_checked
     from cluster.job_config import load_config
     from cluster.jobs import find_job
     from cluster.training_run import TrainingRun
-    from training.contracts.shop import Shop
 
     found = find_job(job)
-    shop = Shop(data)
     settings = load_config(found.config, file=config, settings=set_ or [], seed=seed)
+    shop = open_checked(data, progress=output.progress)
     run = TrainingRun(home(), found, shop, settings)
     result, manifest, report = run.execute(workers=workers, gpu=gpu, fresh=fresh, progress=output.progress)
     output.answer(

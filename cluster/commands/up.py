@@ -43,9 +43,9 @@ def up(
     place = home()
     _refuse_second(place, port)
     if data is not None:
-        from training.contracts.shop import Shop
+        from cluster.checked_shop import open_checked
 
-        data = Shop(data.absolute()).path
+        data = open_checked(data.absolute(), progress=output.progress).path
     log = place.run / "supervisor.log"
     options = UpOptions(
         data=str(data) if data else None, port=port, profile=profile, seed=seed,
