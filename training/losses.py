@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,19 +20,18 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16
 
 
-class _FullSoftmax(torch.autograd.Function):
-    """Cross-entropy whose gradients are made in the forward pass, a chunk of rows at a time.
+class _LogPartition(torch.autograd.Function):
+    """Mean log of sum(exp(x items^T)) + extra, whose gradients are made in the forward pass, a chunk of rows at a time.
 
     exp() is taken of plain logits: no maximum is subtracted unless the vectors' norms allow an overflow, and the
     division by the row's sum is folded into the two small operands of the gradient products.
     """
 
     @staticmethod
-    def forward(ctx: Any, x_ND: Tensor, items_ID: Tensor, targets_N: Tensor, dtype: torch.dtype) -> Tensor:
+    def forward(ctx: Any, x_ND: Tensor, items_ID: Tensor, extra_N: Tensor, dtype: torch.dtype) -> Tensor:
         items = items_ID.to(dtype)
         buffer_CI = torch.empty(min(CHUNK_ROWS, len(x_ND)), len(items), dtype=dtype, device=x_ND.device)
-        targets_ND = items_ID[targets_N]
-        x_grad, items_grad = torch.empty_like(x_ND), torch.zeros_like(items_ID)
+        x_grad, items_grad, extra_grad = torch.empty_like(x_ND), torch.zeros_like(items_ID), torch.empty_like(extra_N)
         reach = items_ID.norm(dim=1).max()
         loss = x_ND.new_zeros(())
         for start in range(0, len(x_ND), CHUNK_ROWS):
@@ -44,28 +44,65 @@ class _FullSoftmax(torch.autograd.Function):
                 logits -= shift_C[:, None].to(dtype)
             logits.exp_()
             sums_C = logits.sum(dim=1).float()
-            loss += (sums_C.log() + shift_C - (x_CD * targets_ND[rows]).sum(dim=1)).sum()
-            x_grad[rows] = torch.mm(logits, items).float() / sums_C[:, None] - targets_ND[rows]
+            # Where `extra` takes back nearly all of the sum, the sum's rounding must not turn it negative.
+            sums_C = torch.maximum(sums_C + extra_N[rows] * (-shift_C).exp(), 1e-3 * sums_C)
+            loss += (sums_C.log() + shift_C).sum()
+            x_grad[rows] = torch.mm(logits, items).float() / sums_C[:, None]
             items_grad += torch.mm(logits.t(), (x_CD / sums_C[:, None]).to(dtype))
-        items_grad.index_add_(0, targets_N, x_ND, alpha=-1.0)
-        ctx.save_for_backward(x_grad.div_(len(x_ND)), items_grad.div_(len(x_ND)))
+            extra_grad[rows] = (-shift_C).exp() / sums_C
+        ctx.save_for_backward(*(grad.div_(len(x_ND)) for grad in (x_grad, items_grad, extra_grad)))
         return loss / len(x_ND)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        x_grad, items_grad = ctx.saved_tensors
-        return x_grad * grads[0], items_grad * grads[0], None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x_grad, items_grad, extra_grad = ctx.saved_tensors
+        return x_grad * grads[0], items_grad * grads[0], extra_grad * grads[0], None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bonus:
+    """What is added to the logits of a few items H of each row: their codes, their logits without it, what they gain.
+
+    `counts_NH` says which of them count; among these an item stands once in a row.
+    """
+
+    codes_NH: Tensor
+    plain_NH: Tensor
+    gain_NH: Tensor
+    counts_NH: Tensor
+
+    def of(self, targets_N: Tensor) -> Tensor:
+        """The gain of each row's target, 0 where it is none of the items."""
+        return (self.gain_NH * (self.counts_NH & (self.codes_NH == targets_N[:, None]))).sum(dim=1)
 
 
 def full_softmax_loss(
-    x_ND: Tensor, items_ID: Tensor, targets_N: Tensor, *, dtype: torch.dtype = torch.float32
+    x_ND: Tensor,
+    items_ID: Tensor,
+    targets_N: Tensor,
+    *,
+    bonus: Bonus | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Mean cross-entropy of `targets_N` under softmax(x items^T); `dtype` is that of the large products."""
-    return _FullSoftmax.apply(x_ND, items_ID, targets_N, dtype)
+    """Mean cross-entropy of `targets_N` under softmax(x items^T + bonus); `dtype` is that of the large products."""
+    extra_N, target_N = x_ND.new_zeros(len(x_ND)), (x_ND * items_ID[targets_N]).sum(dim=1)
+    if bonus is not None:
+        plain_NH = bonus.plain_NH.clamp(max=LARGEST_EXPONENT)
+        gained_NH = (plain_NH + bonus.gain_NH).clamp(max=LARGEST_EXPONENT)
+        extra_N = ((gained_NH.exp() - plain_NH.exp()) * bonus.counts_NH).sum(dim=1)
+        target_N = target_N + bonus.of(targets_N)
+    partition: Tensor = _LogPartition.apply(x_ND, items_ID, extra_N, dtype)
+    return partition - target_N.mean()
 
 
 def sampled_softmax_loss(
-    x_ND: Tensor, items_ID: Tensor, targets_N: Tensor, negatives_S: Tensor, log_q_I: Tensor
+    x_ND: Tensor,
+    items_ID: Tensor,
+    targets_N: Tensor,
+    negatives_S: Tensor,
+    log_q_I: Tensor,
+    *,
+    bonus: Bonus | None = None,
 ) -> Tensor:
     """Mean cross-entropy against negatives shared by the batch, their logits corrected by log expected draws.
 
@@ -77,4 +114,8 @@ def sampled_softmax_loss(
     negative_NS = x_ND @ items_ID[negatives_S].t() - log_q_I[negatives_S]
     negative_NS = negative_NS.masked_fill(targets_N[:, None] == negatives_S, float("-inf"))
     logits = torch.cat([positive_N[:, None], negative_NS], dim=1)
+    if bonus is not None:
+        counts_NH = bonus.counts_NH & (bonus.codes_NH != targets_N[:, None])
+        gained_NH = (bonus.plain_NH + bonus.gain_NH).masked_fill(~counts_NH, float("-inf"))
+        logits = torch.cat([(positive_N + bonus.of(targets_N))[:, None], negative_NS, gained_NH], dim=1)
     return functional.cross_entropy(logits, torch.zeros_like(targets_N))

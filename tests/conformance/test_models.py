@@ -33,7 +33,10 @@ def some_histories(users: int = 60) -> list[Codes]:
 def fitted(kind: str, train: Sequences) -> Retriever:
     if kind == "sequence_transformer":
         torch.manual_seed(0)
-        return SequenceTransformer(Tower(ITEMS, TransformerConfig(dim=16, max_len=6)))
+        tower = Tower(ITEMS, TransformerConfig(dim=16, max_len=6), repeats=True)
+        assert tower.repetition is not None
+        torch.nn.init.normal_(tower.repetition.by_age.weight)
+        return SequenceTransformer(tower)
     if kind == "item_knn":
         return ItemKnn.fit(train, ITEMS, neighbours=10, shrinkage=1.0).with_decay(0.8)
     if kind == "matrix_factorisation":

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.losses import CHUNK_ROWS, full_softmax_loss, sampled_softmax_loss
+from training.losses import CHUNK_ROWS, Bonus, full_softmax_loss, sampled_softmax_loss
 
 
 def problem(scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -46,3 +46,27 @@ def test_log_q_takes_back_how_often_a_negative_is_drawn() -> None:
     found = sampled_softmax_loss(x_ND, items_ID, targets_N, drawn, log_q_I)
     expected = functional.cross_entropy(x_ND @ items_ID.t(), targets_N)
     assert found.item() == pytest.approx(expected.item(), rel=0.02)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 100.0])
+def test_a_bonus_is_part_of_the_logits(scale: float) -> None:
+    x_ND, items_ID, targets_N = problem(scale)
+    rows = len(x_ND)
+    generator = torch.Generator().manual_seed(2)
+    codes_NH = torch.stack([torch.randperm(30, generator=generator)[:5] for _ in range(rows)])
+    gain_NH = torch.randn(rows, 5, generator=generator).requires_grad_()
+    counts_NH = torch.rand(rows, 5, generator=generator) < 0.7
+    bonus_NI = torch.zeros(rows, 30).scatter_add(1, codes_NH, gain_NH * counts_NH)
+    expected = functional.cross_entropy(x_ND @ items_ID.t() + bonus_NI, targets_N)
+    plain_NH = torch.einsum("nd,nhd->nh", x_ND, items_ID[codes_NH])
+    bonus = Bonus(codes_NH=codes_NH, plain_NH=plain_NH, gain_NH=gain_NH, counts_NH=counts_NH)
+    found = full_softmax_loss(x_ND, items_ID, targets_N, bonus=bonus)
+    if scale < 100:
+        assert found.item() == pytest.approx(expected.item(), rel=1e-4)
+        for ours, theirs in zip(
+            torch.autograd.grad(found, (x_ND, items_ID, gain_NH)),
+            torch.autograd.grad(expected, (x_ND, items_ID, gain_NH)),
+            strict=True,
+        ):
+            assert (ours - theirs).norm() <= 1e-3 * theirs.norm()
+    assert torch.isfinite(found)

@@ -50,6 +50,12 @@ def hashed(items: Iterable[Mapping[str, Any]]) -> sparse.csr_matrix:
     return matrix
 
 
+def frequent(counts_IH: sparse.csr_matrix, least: int) -> sparse.csr_matrix:
+    """features_IF: the buckets that at least `least` items share, each row of length 1 (or empty)."""
+    shared = np.flatnonzero(np.bincount(counts_IH.indices, minlength=counts_IH.shape[1]) >= least)
+    return normalised(counts_IH[:, shared], np.ones(len(shared), np.float32))
+
+
 def rarity(counts_IH: sparse.csr_matrix) -> npt.NDArray[np.float32]:
     """weights_H: the inverse document frequency of each bucket; a token that no item had weighs nothing."""
     frequency = np.bincount(counts_IH.indices, minlength=counts_IH.shape[1])

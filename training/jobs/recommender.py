@@ -16,6 +16,7 @@ from training.contracts.atomic import new_folder
 from training.contracts.errors import InputError, Problem
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
+from training.features.content import frequent, hashed
 from training.features.sequences import Histories, Split, interest_histories, leave_one_out
 from training.features.vocabulary import Codes, Vocabulary
 from training.jobs.baselines import fit_baselines, sample
@@ -45,6 +46,8 @@ class RecommenderConfig(TrainingConfig):
 
     seed: int = 0
     transformer: TransformerConfig = TransformerConfig()
+    content: bool = Field(default=True, description="items are read by their features too, not by their id alone")
+    least_items: int = Field(default=5, ge=1, description="items that must share a feature for it to be read")
     selection_cases: int = Field(default=8192, ge=1, description="validation cases that judge epochs and models")
 
 
@@ -105,7 +108,16 @@ def fit(
     def judge(retriever: Retriever) -> float:
         return selection_score(retriever.score, cases, items, repeats=data.repeats)
 
-    training = TransformerTraining(config.transformer, config, data.split, items, seed=config.seed, workers=workers)
+    training = TransformerTraining(
+        config.transformer,
+        config,
+        data.split,
+        items,
+        seed=config.seed,
+        workers=workers,
+        repeats=data.repeats,
+        features_IF=frequent(hashed(data.items), config.least_items) if config.content else None,
+    )
     transformer = training.run(judge, report, progress)
     if workers.rank > 0:
         return _empty_result(out)

@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file, save_file
+from scipy import sparse
 from torch import Tensor
+from torch.nn import functional
 
 from training.contracts.atomic import write_json
 from training.contracts.errors import ShopkeeperError
@@ -24,7 +26,7 @@ from training.features.sequences import Split
 from training.jobs.job import Report
 from training.jobs.packing import Batch, Packing
 from training.jobs.workers import Workers
-from training.losses import fast_dtype, full_softmax_loss, sampled_softmax_loss
+from training.losses import Bonus, fast_dtype, full_softmax_loss, sampled_softmax_loss
 from training.models.popularity import training_counts
 from training.models.sequence_transformer import Dropout, SequenceTransformer, Tower, TransformerConfig
 
@@ -44,7 +46,7 @@ class TrainingConfig(BaseModel):
     epochs: int = Field(default=100, ge=0, description="at most; 0 leaves the transformer out")
     patience: int = Field(default=4, ge=1, description="epochs without a better validation before it stops")
     max_train_s: float = Field(default=200.0, gt=0, description="wall clock of all epochs together")
-    learning_rate: float = Field(default=1e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     tokens_per_step: int = Field(default=920, ge=1)
     full_softmax_items: int = Field(default=30_000, ge=0, description="larger catalogues get sampled softmax")
@@ -86,12 +88,21 @@ class TransformerTraining:
     """One training; `run` goes on from the report's checkpoint and returns the best epoch's model."""
 
     def __init__(
-        self, sizes: TransformerConfig, config: TrainingConfig, split: Split, items: int, *, seed: int, workers: Workers
+        self,
+        sizes: TransformerConfig,
+        config: TrainingConfig,
+        split: Split,
+        items: int,
+        *,
+        seed: int,
+        workers: Workers,
+        repeats: bool,
+        features_IF: sparse.csr_matrix | None,
     ) -> None:
         torch.set_num_threads(config.threads)
         torch.manual_seed(seed)
         self.config, self.seed, self.workers = config, seed, workers
-        self.tower = Tower(items, sizes).to(workers.device)
+        self.tower = Tower(items, sizes, repeats=repeats, features_IF=features_IF).to(workers.device)
         self.packing = Packing(split.train, split.pairs, max_len=sizes.max_len, tokens_per_step=config.tokens_per_step)
         self.optimizer = torch.optim.AdamW(
             self.tower.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
@@ -156,7 +167,7 @@ class TransformerTraining:
             if not math.isfinite(loss):
                 raise ShopkeeperError(
                     f"the loss is {loss} at epoch {epoch}, step {step + 1}: the checkpoint of epoch {epoch - 1} is "
-                    "kept; try a smaller training.learning_rate"
+                    "kept; try a smaller learning_rate"
                 )
             total += loss * len(batch.targets_P)
             tokens, examples = tokens + int(batch.lengths_B.sum()), examples + len(batch.targets_P)
@@ -166,22 +177,37 @@ class TransformerTraining:
 
     def _step(self, batch: Batch, rng: np.random.Generator) -> float:
         device = self.workers.device
-        x_BLD = self.tower(batch.tokens_BL.to(device), batch.lengths_B.to(device))
-        x_PD = x_BLD.flatten(0, 1)[batch.places_P.to(device)]
-        loss = self._loss(x_PD, batch.targets_P.to(device), rng)
+        tokens_BL, places_P, items_ID = batch.tokens_BL.to(device), batch.places_P.to(device), self.tower.item_vectors()
+        x_BLD = self.tower(tokens_BL, batch.lengths_B.to(device), items_ID)
+        bonus = self._bonus(x_BLD, tokens_BL, items_ID, places_P)
+        loss = self._loss(x_BLD.flatten(0, 1)[places_P], items_ID, batch.targets_P.to(device), bonus, rng)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.workers.average_gradients(self.tower)
         self.optimizer.step()
         return float(loss.detach())
 
-    def _loss(self, x_PD: Tensor, targets_P: Tensor, rng: np.random.Generator) -> Tensor:
-        items_ID = self.tower.item.weight
+    def _bonus(self, x_BLD: Tensor, tokens_BL: Tensor, items_ID: Tensor, places_P: Tensor) -> Bonus | None:
+        """What the items of each history gain, where they may come again."""
+        if self.tower.repetition is None:
+            return None
+        gains = self.tower.repetition(x_BLD, tokens_BL)
+        plain_BQL = x_BLD @ functional.embedding(tokens_BL, items_ID).transpose(1, 2)
+        return Bonus(
+            codes_NH=tokens_BL[places_P // tokens_BL.shape[1]],
+            plain_NH=plain_BQL.flatten(0, 1)[places_P],
+            gain_NH=gains.gain_BQL.flatten(0, 1)[places_P],
+            counts_NH=gains.newest_BQL.flatten(0, 1)[places_P],
+        )
+
+    def _loss(
+        self, x_PD: Tensor, items_ID: Tensor, targets_P: Tensor, bonus: Bonus | None, rng: np.random.Generator
+    ) -> Tensor:
         if not self.sampled:
-            return full_softmax_loss(x_PD, items_ID, targets_P, dtype=self.dtype)
+            return full_softmax_loss(x_PD, items_ID, targets_P, bonus=bonus, dtype=self.dtype)
         generator = torch.Generator(device=items_ID.device).manual_seed(int(rng.integers(2**62)))
         negatives_S = torch.multinomial(self.rate_I, self.config.negatives, replacement=True, generator=generator)
-        return sampled_softmax_loss(x_PD, items_ID, targets_P, negatives_S, self.log_q_I)
+        return sampled_softmax_loss(x_PD, items_ID, targets_P, negatives_S, self.log_q_I, bonus=bonus)
 
     def _draw_dropout_from(self, rng: np.random.Generator) -> None:
         for module in self.tower.modules():

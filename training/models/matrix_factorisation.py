@@ -17,7 +17,7 @@ from training.features.sequences import Sequences
 from training.features.vocabulary import Codes
 from training.metrics import Floats
 from training.models.item_knn import decayed_incidence, incidence
-from training.models.retriever import VectorRetriever
+from training.models.retriever import NO_GAIN, Gain, VectorRetriever
 
 CG_STEPS = 3
 FOLD_IN_STEPS = 8
@@ -68,10 +68,13 @@ class MatrixFactorisation(VectorRetriever):
     def item_vectors_ID(self) -> Floats:
         return self.factors_ID
 
-    def user_vectors(self, histories: Sequence[Codes]) -> Floats:
+    def users(self, histories: Sequence[Codes]) -> tuple[Floats, list[Gain]]:
         weights_BI = decayed_incidence([h[-LONGEST_HISTORY:] for h in histories], self.items, self.decay)
         start_BD = np.zeros((len(histories), self.factors_ID.shape[1]), np.float32)
-        return self._problem.solve(weights_BI, self.factors_ID, start_BD, steps=FOLD_IN_STEPS, gram_DD=self._gram_DD)
+        vectors_BD = self._problem.solve(
+            weights_BI, self.factors_ID, start_BD, steps=FOLD_IN_STEPS, gram_DD=self._gram_DD
+        )
+        return vectors_BD, [NO_GAIN] * len(histories)
 
     def state(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
         return {"factors": self.factors_ID}, {**asdict(self._problem), "decay": self.decay}

@@ -15,7 +15,7 @@ from training.features.vocabulary import UNKNOWN, Codes, Vocabulary
 from training.indexes.flat import FlatIndex
 from training.metrics import Bools, Floats, Ints, top_k
 from training.models.content_regression import NEIGHBOURS, ContentRegression
-from training.models.retriever import Retriever, VectorRetriever, load_retriever
+from training.models.retriever import Gain, Retriever, VectorRetriever, load_retriever, with_gains
 
 FEATURES_FILE = "features.json"
 SLOTS_FILE = "slots.safetensors"
@@ -150,7 +150,7 @@ class Recommender:
     def score(self, histories: Sequence[Codes]) -> Floats:
         """scores_BS of every slot, for evaluation; histories of codes, an empty one scored by popularity."""
         with self._lock:
-            scores_BS = self._extend(self.retriever.score(histories))
+            scores_BS = self._score(histories)
             cold = [row for row, history in enumerate(histories) if not len(history)]
             scores_BS[cold] = self._popularity_S
             return scores_BS
@@ -209,8 +209,9 @@ class Recommender:
         self._popularity_S = self._extend(self.counts_I[None].astype(np.float32))[0]
         self._order_S = np.argsort(np.argsort(np.array(self.item_ids, dtype=object), kind="stable"))
         if isinstance(self.retriever, VectorRetriever):
-            vectors_SD = self._vectors(np.arange(len(self.item_ids)))
-            self._units_SD = vectors_SD / np.maximum(np.linalg.norm(vectors_SD, axis=1, keepdims=True), 1e-12)
+            self._vectors_SD = self._vectors(np.arange(len(self.item_ids)))
+            norms_S1 = np.linalg.norm(self._vectors_SD, axis=1, keepdims=True)
+            self._units_SD = self._vectors_SD / np.maximum(norms_S1, 1e-12)
 
     def _vectors(self, slots: Ints) -> Floats:
         assert isinstance(self.retriever, VectorRetriever)
@@ -249,14 +250,33 @@ class Recommender:
         best = slots[top_k(scores_S[None, slots], k, self._order_S[slots])[0]]
         return best, scores_S[best]
 
+    def _score(self, histories: Sequence[Codes]) -> Floats:
+        if isinstance(self.retriever, VectorRetriever):
+            vectors_BD, gains = self.retriever.users(histories)
+            return with_gains(vectors_BD @ self._vectors_SD.T, gains)
+        return self._extend(self.retriever.score(histories))
+
     def _search(self, histories: list[Codes], k: int, masks: list[Bools | None]) -> list[tuple[Ints, Floats]]:
         if self._index is None or not isinstance(self.retriever, VectorRetriever):
-            scores_BS = self._extend(self.retriever.score(histories))
+            scores_BS = self._score(histories)
             return [self._top(scores_S, k, mask) for scores_S, mask in zip(scores_BS, masks, strict=True)]
-        vectors_BD = self.retriever.user_vectors(histories)
         found = []
-        for vector_D, mask in zip(vectors_BD, masks, strict=True):
-            slots_1K, scores_1K = self._index.search(vector_D[None], k, None if mask is None else self._mask(mask))
+        for vector_D, gain, mask in zip(*self.retriever.users(histories), masks, strict=True):
+            allowed_S = None if mask is None else self._mask(mask)
+            slots_1K, scores_1K = self._index.search(vector_D[None], k + len(gain[0]), allowed_S)
             valid = slots_1K[0] >= 0
-            found.append((slots_1K[0][valid], scores_1K[0][valid]))
+            plain = slots_1K[0][valid], scores_1K[0][valid]
+            found.append(self._regained(*plain, vector_D, gain, k, mask) if len(gain[0]) else plain)
         return found
+
+    def _regained(
+        self, slots: Ints, scores: Floats, vector_D: Floats, gain: Gain, k: int, mask: Bools | None
+    ) -> tuple[Ints, Floats]:
+        """The k best once each item of `gain` has it; `slots` hold as many more than k as there are of these."""
+        codes, values = gain
+        chosen = self._mask(mask)[codes]
+        own, others = codes[chosen].astype(np.int64), ~np.isin(slots, codes)
+        slots = np.concatenate([own, slots[others]])
+        scores = np.concatenate([self._vectors_SD[own] @ vector_D + values[chosen], scores[others]])
+        best = np.lexsort((self._order_S[slots], -scores))[:k]
+        return slots[best], scores[best].astype(np.float32)

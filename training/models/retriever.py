@@ -83,28 +83,48 @@ class Retriever(ABC):
         write_json(folder / MODEL_FILE, {"kind": self.kind, "settings": settings})
 
 
+Gain = tuple[Codes, Floats]
+"""A few items of the vocabulary, each once, and what their scores gain for one history."""
+
+NO_GAIN: Gain = (np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+
 class VectorRetriever(Retriever):
-    """A retriever whose score is the inner product of a user's vector and an item's."""
+    """A retriever whose score is the inner product of a user's vector and an item's, plus the gain of a few items."""
 
     @property
     @abstractmethod
     def item_vectors_ID(self) -> Floats: ...
 
     @abstractmethod
-    def user_vectors(self, histories: Sequence[Codes]) -> Floats:
-        """vectors_BD; zeros for an empty history."""
+    def users(self, histories: Sequence[Codes]) -> tuple[Floats, list[Gain]]:
+        """vectors_BD and gains; zeros and none for an empty history."""
 
     @property
     def items(self) -> int:
         return len(self.item_vectors_ID)
 
     def score(self, histories: Sequence[Codes]) -> Floats:
-        return self.user_vectors(histories) @ self.item_vectors_ID.T
+        vectors_BD, gains = self.users(histories)
+        return with_gains(vectors_BD @ self.item_vectors_ID.T, gains)
 
     def similarity(self, code: int) -> Floats:
         """Cosine of the item vectors."""
         norms_I = np.linalg.norm(self.item_vectors_ID, axis=1) + 1e-12
         return self.item_vectors_ID @ (self.item_vectors_ID[code] / norms_I[code]) / norms_I
+
+
+def with_gains(scores_BI: Floats, gains: Sequence[Gain]) -> Floats:
+    """`scores_BI` with each row's gains added in place."""
+    for scores_I, (codes, values) in zip(scores_BI, gains, strict=True):
+        scores_I[codes] += values
+    return scores_BI
+
+
+def gain_by_item(history: Codes, gain_L: Floats) -> Gain:
+    """The gain of each item of a history: the sum over its occurrences."""
+    codes, places = np.unique(history, return_inverse=True)
+    return codes, np.bincount(places, weights=gain_L[: len(history)], minlength=len(codes)).astype(np.float32)
 
 
 def _best(scores_BI: Floats, k: int) -> tuple[Codes, Floats]:

@@ -12,12 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional
 
 from training.features.vocabulary import Codes
 from training.metrics import Floats
-from training.models.retriever import VectorRetriever
+from training.models.item_features import ItemFeatures
+from training.models.repetition import Repetition
+from training.models.retriever import NO_GAIN, Gain, VectorRetriever, gain_by_item
 
 TOKENS_PER_FORWARD = 8192
 
@@ -81,12 +84,25 @@ class Block(nn.Module):
 
 
 class Tower(nn.Module):
-    """tokens_BL, right padded, with `lengths_B` -> x_BLD; what stands after a sequence's end is meaningless."""
+    """tokens_BL, right padded, with `lengths_B` -> x_BLD; what stands after a sequence's end is meaningless.
 
-    def __init__(self, items: int, config: TransformerConfig) -> None:
+    `features_IF` adds the embeddings of an item's features to its own; `repeats` lets the items of a history gain or
+    lose as the next one.
+    """
+
+    def __init__(
+        self,
+        items: int,
+        config: TransformerConfig,
+        *,
+        repeats: bool = False,
+        features_IF: sparse.csr_matrix | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.item = nn.Embedding(items, config.dim)
+        self.features = None if features_IF is None else ItemFeatures(features_IF, config.dim)
+        self.repetition = Repetition(config.dim) if repeats else None
         self.place = nn.Embedding(config.max_len, config.dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.dim)
@@ -94,10 +110,14 @@ class Tower(nn.Module):
         for embedding in (self.item, self.place):
             nn.init.normal_(embedding.weight, std=0.02)
 
-    def forward(self, tokens_BL: Tensor, lengths_B: Tensor) -> Tensor:
+    def item_vectors(self) -> Tensor:
+        """items_ID, what tokens are read as and scores are made with."""
+        return self.item.weight if self.features is None else self.item.weight + self.features()
+
+    def forward(self, tokens_BL: Tensor, lengths_B: Tensor, items_ID: Tensor) -> Tensor:
         # Places count from the newest token, so that "just now" is one place at any length.
         places_BL = (lengths_B[:, None] - 1 - torch.arange(tokens_BL.shape[1], device=tokens_BL.device)).clamp_(min=0)
-        x_BLD = self.dropout(self.item(tokens_BL) + self.place(places_BL))
+        x_BLD = self.dropout(functional.embedding(tokens_BL, items_ID) + self.place(places_BL))
         for block in self.blocks:
             x_BLD = block(x_BLD)
         return self.norm(x_BLD)
@@ -110,37 +130,48 @@ class SequenceTransformer(VectorRetriever):
 
     def __init__(self, tower: Tower) -> None:
         self.tower = tower.eval()
-        self._item_vectors_ID = tower.item.weight.detach().cpu().numpy()
+        self._items_ID = tower.item_vectors().detach()
+        self._item_vectors_ID = self._items_ID.cpu().numpy()
 
     @property
     def item_vectors_ID(self) -> Floats:
         return self._item_vectors_ID
 
-    def user_vectors(self, histories: Sequence[Codes]) -> Floats:
+    def users(self, histories: Sequence[Codes]) -> tuple[Floats, list[Gain]]:
         vectors_BD = np.zeros((len(histories), self.tower.config.dim), np.float32)
+        gains = [NO_GAIN] * len(histories)
         recent = [history[-self.tower.config.max_len :] for history in histories]
         order = sorted((row for row, history in enumerate(recent) if len(history)), key=lambda row: len(recent[row]))
         while order:
             rows_per_forward = max(1, TOKENS_PER_FORWARD // len(recent[order[-1]]))
             rows, order = order[-rows_per_forward:], order[:-rows_per_forward]
-            vectors_BD[rows] = self._forward([recent[row] for row in rows])
-        return vectors_BD
+            vectors_BD[rows], found = self._forward([recent[row] for row in rows])
+            for row, gain in zip(rows, found, strict=True):
+                gains[row] = gain
+        return vectors_BD, gains
 
-    def _forward(self, histories: list[Codes]) -> Floats:
-        tokens_BL, lengths_B = right_padded(histories)
+    def _forward(self, histories: list[Codes]) -> tuple[Floats, list[Gain]]:
+        tokens_BL, lengths_B = (tensor.to(self._items_ID.device) for tensor in right_padded(histories))
         with torch.inference_mode():
-            device = self.tower.item.weight.device
-            x_BLD = self.tower(tokens_BL.to(device), lengths_B.to(device)).cpu()
-        return x_BLD[torch.arange(len(histories)), lengths_B - 1].numpy()
+            x_BLD = self.tower(tokens_BL, lengths_B, self._items_ID)
+            x_BD = x_BLD[torch.arange(len(histories)), lengths_B - 1]
+            if self.tower.repetition is None:
+                return x_BD.cpu().numpy(), [NO_GAIN] * len(histories)
+            gain_BL = self.tower.repetition.at_end(x_BD, tokens_BL, lengths_B).cpu().numpy()
+        return x_BD.cpu().numpy(), [gain_by_item(*pair) for pair in zip(histories, gain_BL, strict=True)]
 
     def state(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in self.tower.state_dict().items()}
-        return arrays, {"items": self.items, **self.tower.config.model_dump()}
+        """The item vectors are kept as they came out: a bundle needs no content matrix."""
+        kept = {name: value for name, value in self.tower.state_dict().items() if not name.startswith("features.")}
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in kept.items()}
+        settings = {"items": self.items, "repeats": self.tower.repetition is not None}
+        return {**arrays, "item.weight": self.item_vectors_ID}, {**settings, **self.tower.config.model_dump()}
 
     @classmethod
     def from_state(cls, arrays: dict[str, npt.NDArray[Any]], settings: dict[str, Any]) -> Self:
         sizes = dict(settings)
-        tower = Tower(sizes.pop("items"), TransformerConfig(**sizes))
+        items, repeats = sizes.pop("items"), sizes.pop("repeats")
+        tower = Tower(items, TransformerConfig(**sizes), repeats=repeats)
         tower.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
         return cls(tower)
 

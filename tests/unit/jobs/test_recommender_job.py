@@ -141,7 +141,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(data: RecommenderData,
 
 
 def test_sampled_softmax_learns_too(data: RecommenderData, tmp_path: Path) -> None:
-    sampled = config(full_softmax_items=0, negatives=20, epochs=12)
+    sampled = config(full_softmax_items=0, negatives=200)
     found = fit(sampled, data, LocalReport(tmp_path / "checkpoints"), tmp_path / "bundle")
     assert found.model == "sequence_transformer"
     assert found.metrics["ndcg@10"] > 0.5

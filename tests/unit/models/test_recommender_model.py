@@ -39,7 +39,9 @@ def recommender(kind: str) -> Recommender:
         retriever = ItemKnn.fit(train, ITEMS, neighbours=10, shrinkage=1.0)
     if kind == "sequence_transformer":
         torch.manual_seed(0)
-        tower = Tower(ITEMS, TransformerConfig(dim=16))
+        tower = Tower(ITEMS, TransformerConfig(dim=16), repeats=True)
+        assert tower.repetition is not None
+        torch.nn.init.normal_(tower.repetition.by_age.weight)
         retriever = SequenceTransformer(tower)
     counts_I = training_counts(train, ITEMS)
     assert counts_I[21:].sum() == 0
