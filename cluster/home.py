@@ -8,6 +8,7 @@ from pathlib import Path
 
 HOME_VARIABLE = "SHOPKEEPER_HOME"
 DEFAULT_HOME = ".shopkeeper"
+STATE_VARIABLE = "SHOPKEEPER_STATE"
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,14 @@ class Home:
         """One folder per training run: checkpoints and report."""
         return self.root / "runs" / shop_id / job
 
-    def state_file(self, shop_id: str) -> Path:
-        return self.root / "state" / f"{shop_id}.sqlite"
+    def state_url(self, shop_id: str) -> str:
+        """The shop's live state: SHOPKEEPER_STATE (redis://...), else a SQLite file of this home."""
+        return os.environ.get(STATE_VARIABLE) or f"sqlite:///{self.root / 'state' / f'{shop_id}.sqlite'}"
 
     def state_shop_ids(self) -> list[str]:
-        """The shops that have state here."""
+        """The shops that have state: the SQLite files, or with a shared store every shop that has releases here."""
+        if os.environ.get(STATE_VARIABLE):
+            return sorted(folder.name for folder in self.releases.glob("*") if folder.is_dir())
         return sorted(file.stem for file in (self.root / "state").glob("*.sqlite"))
 
 

@@ -127,7 +127,7 @@ def export(
 
     place = home()
     chosen = _shop_with_state(place, shop_id)
-    store = open_store(f"sqlite:///{place.state_file(chosen)}", chosen)
+    store = open_store(place.state_url(chosen), chosen)
     try:
         counts = export_shop(store, out, force=force, progress=output.progress)
     finally:

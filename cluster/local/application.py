@@ -42,7 +42,7 @@ def run_application(home: Home, shop: Shop, profile: str, *, host: str, port: in
         shop_id=shop_id,
         bundles=str(home.bundles),
         releases=str(home.releases),
-        state=f"sqlite:///{home.state_file(shop_id)}",
+        state=home.state_url(shop_id),
         cache=str(home.root / "cache"),
         host=host,
         port=port,
