@@ -32,8 +32,13 @@ test: install lint redis
 redis:
 	command -v redis-server >/dev/null || (apt-get update -qq && apt-get install -y -qq redis-server)
 
+# Heavy evidence, on an idle machine; each writes tests/bench/results/NAME.json.
 bench: install
-	$(BIN)/shopkeeper bench --help
+	$(BIN)/python tests/bench/first_answer.py
+	$(BIN)/python tests/bench/events_ingest.py
+	$(BIN)/python tests/bench/serving_latency.py
+	$(BIN)/python tests/bench/recommender_quality.py --data ../shared/data/recsys/amazon_beauty
+	$(BIN)/python tests/bench/rectools_speed.py --data ../shared/data/recsys/amazon_beauty
 
 clean:
 	rm -rf $(VENV) dist build

@@ -32,13 +32,14 @@ async def one_client(url: str, number: int, bodies: list[bytes], until_s: float,
         seen["latencies_ms"].append((time.perf_counter() - begun_s) * 1000)
         status = answer_head.split(b" ", 2)[1].decode()
         seen["statuses"][status] = seen["statuses"].get(status, 0) + 1
-        seen["degraded"] += b'"degraded":["' in answer
+        if b'"degraded":["' in answer:
+            seen["degraded_ms"].append(seen["latencies_ms"][-1])
     writer.close()
 
 
 async def run(url: str, clients: int, seconds: float, bodies: list[bytes]) -> dict[str, Any]:
     """Every latency, the statuses, and how many answers were degraded."""
-    seen: dict[str, Any] = {"latencies_ms": [], "statuses": {}, "degraded": 0}
+    seen: dict[str, Any] = {"latencies_ms": [], "statuses": {}, "degraded_ms": []}
     until_s = time.monotonic() + seconds
     await asyncio.gather(*(one_client(url, number, bodies, until_s, seen) for number in range(clients)))
     return seen
@@ -51,15 +52,21 @@ def load(url: str, clients: int, seconds: float, bodies: list[Any]) -> dict[str,
         file.flush()
         arguments = [sys.executable, __file__, url, str(clients), str(seconds), file.name]
         seen = json.loads(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
-    latencies_ms = sorted(seen["latencies_ms"])
-    count = len(latencies_ms)
     return {
-        "requests": count,
-        "requests_per_s": round(count / seconds, 1),
-        **{f"p{part}_ms": round(latencies_ms[min(count * part // 100, count - 1)], 2) for part in (50, 95, 99)},
+        "requests": len(seen["latencies_ms"]),
+        "requests_per_s": round(len(seen["latencies_ms"]) / seconds, 1),
+        **parts(seen["latencies_ms"]),
         "statuses": seen["statuses"],
-        "degraded": seen["degraded"],
+        "degraded": len(seen["degraded_ms"]),
+        "degraded_latency": parts(seen["degraded_ms"]),
     }
+
+
+def parts(latencies_ms: list[float]) -> dict[str, float]:
+    """p50, p95 and p99; empty for no latencies."""
+    ordered = sorted(latencies_ms)
+    last = len(ordered) - 1
+    return {f"p{part}_ms": round(ordered[min(len(ordered) * part // 100, last)], 2) for part in (50, 95, 99) if ordered}
 
 
 if __name__ == "__main__":

@@ -94,20 +94,26 @@ def prepare(shop: Shop, root: Path) -> ServingConfig:
     return config
 
 
-def start(config: ServingConfig) -> None:
-    """Both applications on one proxy, ready."""
+def start(config: ServingConfig, *, echo: bool = True) -> None:
+    """The applications on one proxy, ready."""
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     serve.start(http_options={"host": config.host, "port": config.port})
     serve.run(build_app(config), name="shopkeeper", route_prefix="/")
-    serve.run(echo_app(), name="echo", route_prefix="/echo")
+    if echo:
+        serve.run(echo_app(), name="echo", route_prefix="/echo")
     while httpx.get(f"http://127.0.0.1:{PORT}/readyz").status_code != 200:
         time.sleep(0.2)
 
 
+def users_of(shop: Shop) -> list[str]:
+    """Users with a history."""
+    users: list[str] = pc.unique(shop.table("events", ["user_id"])["user_id"]).to_pylist()[:USERS]
+    return users
+
+
 def compare(shop: Shop, seconds: float) -> dict[str, Any]:
     """Both by turns, so that both see the same machine; the median round of each."""
-    users = pc.unique(shop.table("events", ["user_id"])["user_id"]).to_pylist()[:USERS]
-    ours = [{"user_id": user, "limit": 10} for user in users]
+    ours = [{"user_id": user, "limit": 10} for user in users_of(shop)]
     url = f"http://127.0.0.1:{PORT}"
     sample = httpx.post(f"{url}/v1/recommendations", json=ours[0]).text
     echo = [{"payload": sample}]
