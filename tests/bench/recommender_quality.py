@@ -1,4 +1,4 @@
-"""What the default config reaches: on a folder of the amazon-sequences format, and on the sample shop beside its oracle.
+"""What the default config reaches: on an amazon-sequences folder, and on the sample shop beside its oracle.
 
 python tests/bench/recommender_quality.py --data ../shared/data/recsys/amazon_beauty
 """
