@@ -83,7 +83,7 @@ def test_position_bias_can_be_found_again(shop: Shop, model: ChoiceModel) -> Non
 
 
 def test_price_sensitivity_can_be_found_again(shop: Shop) -> None:
-    """Within a shelf, log views fall by about one for each unit of log price: the mean sensitivity is 1.13."""
+    """Within a shelf, log views fall by about one for each unit of log price: the mean sensitivity is 1.06."""
     views = pq.read_table(shop.path / VIEWS)["item"].to_numpy()
     items = pq.read_table(shop.path / "truth/items.parquet").to_pandas()
     items = items[~items["new_N"]]

@@ -1,8 +1,8 @@
 """The true choice model: how a person with a hidden state picks the next item to look at.
 
 At each step of a session a person looks for a consumable that is due, or goes back to compare with the item before
-the last, or clicks what a slate shows, or goes for what the need of the day suggests: leaf by the need's journey and
-the season, style by mood and taste, item by price, promotion, taste for its brand, popularity and fatigue.
+the last, or clicks what a slate shows unless tired of it, or goes for what the need of the day suggests: leaf by the
+need's journey and the season, style by mood and taste, item by price, promotion, taste for its brand and popularity.
 `distribution` is what `draw` samples from, exactly.
 """
 
@@ -24,14 +24,14 @@ NEVER = -60.0
 class Coefficients:
     """Effects in logits unless said otherwise."""
 
-    popularity: float = 0.9
-    taste: float = 0.7
+    popularity: float = 1.1
+    taste: float = 0.15
     promotion: float = 0.8
     fatigue: float = 1.5
-    own_style: float = 0.82
+    own_style: float = 0.95
     due: float = 0.35
-    compare: float = 0.18
-    slate: float = 0.17
+    compare: float = 0.2
+    slate: float = 0.1
     click: float = 2.2
     click_fit: float = 0.6
     position_decay: float = 0.9
@@ -113,8 +113,6 @@ class ChoiceModel:
         utility += weights.promotion * (discount > 0)
         taste = np.einsum("bsd,bd->bs", self.catalogue.taste_ND[items], state.taste_BD)
         utility += weights.taste * taste
-        for age in range(1, RECENT):
-            utility -= weights.fatigue * (items == state.recent_BR[:, age : age + 1])
         gone = (items == state.recent_BR[:, :1]) | (items < 0)
         return np.where(gone, NEVER, utility)
 
@@ -131,12 +129,14 @@ class ChoiceModel:
         return probability_BS
 
     def click(self, state: State, items: np.ndarray) -> np.ndarray:
-        """P(click | the person looks at the item), for items [B, S]."""
+        """P(click | the person looks at the item), for items [B, S]: tired of what was just seen."""
         weights = self.coefficients
         leaf_BL, style_BS = self.leaves(state), self.styles(state)
         rows = np.arange(len(state))[:, None]
         fit = leaf_BL[rows, self.catalogue.leaf_N[items]] * style_BS[rows, self.catalogue.style_N[items]]
         logits = weights.click + weights.click_fit * np.log(fit + 1e-4) + self.appeal(state, items)
+        for age in range(1, RECENT):
+            logits -= weights.fatigue * (items == state.recent_BR[:, age : age + 1])
         return 1 / (1 + np.exp(-logits))
 
     def draw(self, state: State, rng: np.random.Generator) -> Choice:

@@ -52,7 +52,7 @@ def draw_shoppers(block: range, spec: SizeSpec, rng: np.random.Generator) -> Sho
         number_B=np.arange(block.start, block.stop),
         styles_BS=rng.dirichlet(np.full(len(STYLE_NAMES), 0.4), count),
         taste_BD=rng.normal(size=(count, TASTE_DIMS)),
-        price_sensitivity_B=np.exp(rng.normal(0.0, 0.5, count)),
+        price_sensitivity_B=np.exp(rng.normal(0.0, 0.35, count)),
         everyday_BN=_everyday(count, rng),
         scenario_BC=scenario_BC,
         scenario_start_BC=start_BC,

@@ -26,7 +26,7 @@ class SizeSpec:
     items: int
     users: int
     block_users: int
-    sessions_mean: float = 3.6
+    sessions_mean: float = 4.4
     sales_weeks: int = 104
     pictured_items: int
     shopper_views: int = 3
