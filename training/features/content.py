@@ -6,6 +6,7 @@ import math
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from scipy import sparse
 
 BUCKETS = 1 << 18
 LONGEST_TEXT = 2_000
+QUERIES_PER_BLOCK = 1_024
+COMMON_ITEMS, COMMON_SHARE = 500, 0.02
 PRICE_BANDS_PER_DOUBLING = 2
 _WORD = re.compile(r"\w+")
 
@@ -57,9 +60,13 @@ def frequent(counts_IH: sparse.csr_matrix, least: int) -> sparse.csr_matrix:
 
 
 def rarity(counts_IH: sparse.csr_matrix) -> npt.NDArray[np.float32]:
-    """weights_H: the inverse document frequency of each bucket; a token that no item had weighs nothing."""
+    """weights_H: the inverse document frequency of each bucket.
+
+    A token that no item had weighs nothing, nor one that very many share: it says little and makes all items neighbours.
+    """
     frequency = np.bincount(counts_IH.indices, minlength=counts_IH.shape[1])
-    weights = np.log((1 + counts_IH.shape[0]) / np.maximum(frequency, 1)) * (frequency > 0)
+    most = max(COMMON_ITEMS, COMMON_SHARE * counts_IH.shape[0])
+    weights = np.log((1 + counts_IH.shape[0]) / np.maximum(frequency, 1)) * ((frequency > 0) & (frequency <= most))
     return weights.astype(np.float32)
 
 
@@ -74,12 +81,16 @@ def nearest_columns(
     queries_QH: sparse.csr_matrix, known_HI: sparse.csr_matrix, neighbours: int
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """codes_QK of the known items most like each query and their cosines, 0 where there are fewer; ties by code."""
-    found = (queries_QH @ known_HI).tocsr()
-    codes_QK = np.zeros((found.shape[0], neighbours), np.int32)
-    cosines_QK = np.zeros((found.shape[0], neighbours), np.float32)
-    for query in range(found.shape[0]):
-        span = slice(found.indptr[query], found.indptr[query + 1])
-        best = np.lexsort((found.indices[span], -found.data[span]))[:neighbours]
-        codes_QK[query, : len(best)] = found.indices[span][best]
-        cosines_QK[query, : len(best)] = found.data[span][best]
+    codes_QK = np.zeros((queries_QH.shape[0], neighbours), np.int32)
+    cosines_QK = np.zeros((queries_QH.shape[0], neighbours), np.float32)
+    for first in range(0, queries_QH.shape[0], QUERIES_PER_BLOCK):
+        found = (queries_QH[first : first + QUERIES_PER_BLOCK] @ known_HI).tocsr()
+        for row, (start, end) in enumerate(pairwise(found.indptr)):
+            codes, cosines = found.indices[start:end], found.data[start:end]
+            if len(codes) > neighbours:
+                near = cosines >= np.partition(cosines, -neighbours)[-neighbours]
+                codes, cosines = codes[near], cosines[near]
+            best = np.lexsort((codes, -cosines))[:neighbours]
+            codes_QK[first + row, : len(best)] = codes[best]
+            cosines_QK[first + row, : len(best)] = cosines[best]
     return codes_QK, cosines_QK
