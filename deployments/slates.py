@@ -321,13 +321,8 @@ class SlateMaker:
                 user_id=need.user_id,
                 as_of_us=need.as_of_us,
                 slate=tuple(
-                    SlateEntry(
-                        ids[pick.candidate],
-                        need.cursor.offset + place,
-                        float(scored.scores_C[pick.candidate]),
-                        pick.propensity,
-                    )
-                    for place, pick in enumerate(picks, 1)
+                    SlateEntry(ids[pick.candidate], position, float(scored.scores_C[pick.candidate]), pick.propensity)
+                    for position, pick in enumerate(picks, need.cursor.offset)
                 ),
                 features=scored.ranked.features_CF[indices] if scored.ranked else None,
                 feature_names=FEATURE_NAMES if scored.ranked else (),

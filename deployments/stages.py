@@ -60,6 +60,7 @@ class StageClient:
         self.name, self.port, self.config, self.telemetry = name, port, config, telemetry
         self.breaker = Breaker(timeouts_to_open=config.timeouts_to_open)
         self._probe: asyncio.Task[None] | None = None
+        self._waiting: set[asyncio.Timeout] = set()
 
     async def ask(self, query: Any, *, timeout_s: float) -> Any | None:
         """The answer, `Missing` where the replica lacks the bundle, None where the stage is out."""
@@ -67,10 +68,10 @@ class StageClient:
             return None
         started_s = time.perf_counter()
         try:
-            async with asyncio.timeout(timeout_s):
-                answer = await self.port.answer(query)
+            answer = await self._patiently(query, timeout_s)
         except TimeoutError:
-            self._note("timeout", self.breaker.timed_out)
+            if not self.breaker.is_open:
+                self._note("timeout", self.breaker.timed_out)
             return None
         except Exception as error:
             # Any failure of a stage costs its part of the answer, never the answer.
@@ -88,13 +89,30 @@ class StageClient:
         except Exception:
             return StageStatus()
 
+    async def _patiently(self, query: Any, timeout_s: float) -> Any:
+        """The stage's answer; raises TimeoutError after the time given, or when the stage is lost meanwhile."""
+        async with asyncio.timeout(timeout_s) as patience:
+            self._waiting.add(patience)
+            try:
+                return await self.port.answer(query)
+            finally:
+                self._waiting.discard(patience)
+
     def _note(self, cause: str, opens: Any) -> None:
         self.telemetry.count("stage_failures", stage=self.name, cause=cause)
         opens()
         if self.breaker.is_open:
             self.telemetry.set("breaker_open", 1, stage=self.name)
+            self._give_up_waiting()
             if self._probe is None or self._probe.done():
                 self._probe = asyncio.create_task(self._look_after())
+
+    def _give_up_waiting(self) -> None:
+        """Whoever still waits for the stage that was just lost need not wait any longer."""
+        now_s = asyncio.get_running_loop().time()
+        for patience in self._waiting:
+            if not patience.expired():
+                patience.reschedule(now_s)
 
     async def _look_after(self) -> None:
         """Probe until the stage answers; clients go without it meanwhile."""
@@ -102,7 +120,7 @@ class StageClient:
             await asyncio.sleep(self.config.probe_period_s)
             if (await self.status()).up:
                 self.breaker.succeeded()
-                self.telemetry.set("breaker_open", 0, stage=self.name)
+        self.telemetry.set("breaker_open", 0, stage=self.name)
 
 
 def answered(answer: Any | None) -> bool:

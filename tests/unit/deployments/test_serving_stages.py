@@ -12,10 +12,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from deployments.breaker import Breaker
+from deployments.config import BreakerConfig
 from deployments.messages import Missing
 from deployments.releases import BundleWatcher
 from deployments.served_log import ServedLog
-from deployments.stages import StageStatus
+from deployments.stages import StageClient, StageStatus
 from deployments.state.records import ServedRow
 from deployments.telemetry import LocalTelemetry
 from tests.serving_shop import Home, Serving, client_of, serve_in_process, wait_until
@@ -212,3 +213,24 @@ def test_new_item_reaches_a_loaded_bundle_and_a_later_one(home: Home, tmp_path: 
     for loaded in serving.hosts["retrieval"].watcher.held():
         assert loaded.model.recommender.slot("new") is not None  # type: ignore[attr-defined]
     serving.live.close()
+
+
+def test_whoever_waits_for_a_lost_stage_waits_no_longer() -> None:
+    class Port:
+        async def answer(self, query: str) -> str:
+            await asyncio.sleep(60 if query == "slow" else 0)
+            raise ConnectionError
+
+        async def status(self) -> StageStatus:
+            return StageStatus(up=True)
+
+    async def ask() -> None:
+        stage = StageClient("any", Port(), config=BreakerConfig(), telemetry=LocalTelemetry())
+        async with asyncio.timeout(5):
+            answers = await asyncio.gather(*(stage.ask(query, timeout_s=60) for query in ("slow", "slow", "fast")))
+            assert answers == [None, None, None]
+            assert stage.breaker.is_open
+            while stage.breaker.is_open:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(ask())
