@@ -62,7 +62,7 @@ def frequent(counts_IH: sparse.csr_matrix, least: int) -> sparse.csr_matrix:
 def rarity(counts_IH: sparse.csr_matrix) -> npt.NDArray[np.float32]:
     """weights_H: the inverse document frequency of each bucket.
 
-    A token that no item had weighs nothing, nor one that very many share: it says little and makes all items neighbours.
+    A token that no item had weighs nothing, nor one that very many share: it would make all items neighbours.
     """
     frequency = np.bincount(counts_IH.indices, minlength=counts_IH.shape[1])
     most = max(COMMON_ITEMS, COMMON_SHARE * counts_IH.shape[0])
