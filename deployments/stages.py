@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from deployments.breaker import Breaker
 from deployments.config import BreakerConfig
 from deployments.messages import Missing
+from deployments.patience import Patience
 from deployments.telemetry import Telemetry
 
 
@@ -54,11 +55,12 @@ class InProcess:
 
 
 class StageClient:
-    """Asks one stage, with a time limit and a circuit breaker."""
+    """Asks one stage, with learned patience and a circuit breaker."""
 
     def __init__(self, name: str, port: Port, *, config: BreakerConfig, telemetry: Telemetry) -> None:
         self.name, self.port, self.config, self.telemetry = name, port, config, telemetry
         self.breaker = Breaker(timeouts_to_open=config.timeouts_to_open)
+        self.patience = Patience(floor_s=config.patience_floor_s)
         self._probe: asyncio.Task[None] | None = None
         self._waiting: set[asyncio.Timeout] = set()
 
@@ -68,17 +70,20 @@ class StageClient:
             return None
         started_s = time.perf_counter()
         try:
-            answer = await self._patiently(query, timeout_s)
+            answer = await self._patiently(query, self.patience.wait_s(timeout_s))
         except TimeoutError:
             if not self.breaker.is_open:
+                self.patience.timed_out()
                 self._note("timeout", self.breaker.timed_out)
             return None
         except Exception as error:
             # Any failure of a stage costs its part of the answer, never the answer.
             self._note(type(error).__name__, self.breaker.gone)
             return None
+        took_s = time.perf_counter() - started_s
         self.breaker.succeeded()
-        self.telemetry.observe("stage_seconds", time.perf_counter() - started_s, stage=self.name)
+        self.patience.answered(took_s)
+        self.telemetry.observe("stage_seconds", took_s, stage=self.name)
         return answer
 
     async def status(self) -> StageStatus:
@@ -91,12 +96,12 @@ class StageClient:
 
     async def _patiently(self, query: Any, timeout_s: float) -> Any:
         """The stage's answer; raises TimeoutError after the time given, or when the stage is lost meanwhile."""
-        async with asyncio.timeout(timeout_s) as patience:
-            self._waiting.add(patience)
+        async with asyncio.timeout(timeout_s) as wait:
+            self._waiting.add(wait)
             try:
                 return await self.port.answer(query)
             finally:
-                self._waiting.discard(patience)
+                self._waiting.discard(wait)
 
     def _note(self, cause: str, opens: Any) -> None:
         self.telemetry.count("stage_failures", stage=self.name, cause=cause)
@@ -110,9 +115,9 @@ class StageClient:
     def _give_up_waiting(self) -> None:
         """Whoever still waits for the stage that was just lost need not wait any longer."""
         now_s = asyncio.get_running_loop().time()
-        for patience in self._waiting:
-            if not patience.expired():
-                patience.reschedule(now_s)
+        for wait in self._waiting:
+            if not wait.expired():
+                wait.reschedule(now_s)
 
     async def _look_after(self) -> None:
         """Probe until the stage answers; clients go without it meanwhile."""

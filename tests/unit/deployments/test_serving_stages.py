@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from deployments.breaker import Breaker
 from deployments.config import BreakerConfig
 from deployments.messages import Missing
+from deployments.patience import Patience
 from deployments.releases import BundleWatcher
 from deployments.served_log import ServedLog
 from deployments.stages import StageClient, StageStatus
@@ -234,3 +235,18 @@ def test_whoever_waits_for_a_lost_stage_waits_no_longer() -> None:
                 await asyncio.sleep(0.01)
 
     asyncio.run(ask())
+
+
+def test_patience_follows_what_is_usual() -> None:
+    patience = Patience(floor_s=0.1)
+    assert patience.wait_s(0.8) == 0.8
+    for _ in range(50):
+        patience.answered(0.01)
+    assert patience.wait_s(0.8) == 0.1
+    for _ in range(50):
+        patience.answered(0.1)
+    assert 0.2 <= patience.wait_s(0.8) < 0.3
+    patience.answered(0.2)
+    before = patience.wait_s(10)
+    patience.timed_out()
+    assert patience.wait_s(10) > before
