@@ -206,7 +206,9 @@ class Recommender:
 
     def _refresh(self) -> None:
         """Recompute what is derived from the slots."""
-        self._popularity_S = self._extend(self.counts_I[None].astype(np.float32))[0]
+        # Between 0 and 1, so that the ranker, which learns from warm users' scores, does not saturate on cold ones.
+        share_I = np.log1p(self.counts_I) / np.log1p(max(int(self.counts_I.max(initial=0)), 1))
+        self._popularity_S = self._extend(share_I[None].astype(np.float32))[0]
         self._order_S = np.argsort(np.argsort(np.array(self.item_ids, dtype=object), kind="stable"))
         if isinstance(self.retriever, VectorRetriever):
             self._vectors_SD = self._vectors(np.arange(len(self.item_ids)))
