@@ -72,6 +72,7 @@ def ours(shop: Shop, overrides: dict[str, Any], scratch: Path) -> dict[str, floa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="a folder of the amazon-sequences format")
+    parser.add_argument("--loss", choices=list(LOSSES), action="append", help="default: both")
     parser.add_argument("--rectools-python", type=Path, help="an interpreter with RecTools, instead of a fresh venv")
     options = parser.parse_args()
     recording = Recording("rectools_speed", seeds=[0])
@@ -84,6 +85,8 @@ def main() -> None:
         DATASETS["amazon-sequences"].read(options.data, Path(scratch) / "shop", force=False, progress=NoProgress())
         shop = Shop(Path(scratch) / "shop")
         for name, loss in LOSSES.items():
+            if options.loss and name not in options.loss:
+                continue
             mine = ours(shop, our_settings(loss), Path(scratch) / name.replace(" ", "_"))
             rectools_cpu_s = theirs(python, sequences, {**SIZES, **loss})
             figures[name] = {
@@ -93,11 +96,14 @@ def main() -> None:
 
 
 def our_settings(loss: dict[str, Any]) -> dict[str, Any]:
-    """The same sizes in this recommender's own words."""
+    """The same sizes in this recommender's own words, item ids alone."""
     return {
-        "width": SIZES["width"], "blocks": SIZES["blocks"], "heads": SIZES["heads"], "max_length": SIZES["max_length"],
-        "dropout": SIZES["dropout"], "epochs": SIZES["epochs"],
-        "loss": "full" if loss["loss"] == "softmax" else "sampled", "negatives": loss["negatives"],
+        "epochs": SIZES["epochs"], "threads": SIZES["threads"], "content": False, "negatives": loss["negatives"],
+        "full_softmax_items": 10**9 if loss["loss"] == "softmax" else 0,
+        "transformer": {
+            "dim": SIZES["width"], "blocks": SIZES["blocks"], "heads": SIZES["heads"], "dropout": SIZES["dropout"],
+            "max_len": SIZES["max_length"],
+        },
     }  # fmt: skip
 
 
