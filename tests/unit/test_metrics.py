@@ -10,7 +10,9 @@ from hypothesis.extra import numpy as hnp
 
 from training.metrics import NEVER, Floats, list_metrics, ranking_metrics, target_ranks, top_k
 
-scores = hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(1, 12)), elements=st.sampled_from([0, 1, 2, 3]))
+scores = hnp.arrays(
+    np.float32, st.tuples(st.integers(1, 4), st.integers(1, 12)), elements=st.sampled_from([0, 1, 2, 3])
+)
 
 
 @given(scores, st.data())

@@ -1,8 +1,8 @@
 """The ranker of a recommender bundle: fitted on held-out choices, as the user's shop looked when they were made.
 
 Examples come from the served log (the slate in which the user's validation event was chosen) and from replay (the
-validation event among retrieval's candidates). Retrieval never trained on either. The variant that orders a held-out
-fifth of the users best is kept.
+validation event among retrieval's candidates). Retrieval never trained on either. The variant that orders the choices
+of held-out users best is kept, if it clearly beats retrieval's own order.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ Floats = npt.NDArray[np.float32]
 CANDIDATES = 100
 MAX_USERS = 5_000
 BLOCK_USERS = 256
-HOLDOUT = 0.2
+HOLDOUT = 0.5
+MARGIN_ERRORS = 2.0
+SCORE_ONLY = "retrieval score alone"
 TOP = 10
 UNFITTED = "retrieval's order, for want of held-out choices"
 
@@ -128,7 +130,7 @@ class Replay:
 
 
 def fit_ranking(shop: Shop, recommender: Recommender, histories: Histories, split: Split, *, seed: int) -> RankingFit:
-    """Fit every variant on four fifths of the validation choices, keep the best on the rest, measure it on test."""
+    """Fit every variant on half of the validation users, keep the best on the others, measure it on test."""
     rng = np.random.default_rng(seed)
     replay = Replay(shop, recommender, histories, split)
     users = np.sort(rng.permutation(len(split.validation))[:MAX_USERS])
@@ -138,12 +140,26 @@ def fit_ranking(shop: Shop, recommender: Recommender, histories: Histories, spli
     judging = [choice for choice, held in zip(replayed, held_out_U, strict=True) if held]
     logged = list(_logged_choices(shop, replay, histories, split, users[~held_out_U]))
     variants = _variants(fitting, logged) or {UNFITTED: retrieval_order()}
-    ranked = {name: _ndcg(judging, ranker.predict) for name, ranker in variants.items()}
-    best = max(ranked, key=lambda name: ranked[name])
+    best, said = _choose(variants, judging)
     test = list(replay.choices(split.test.take(np.sort(rng.permutation(len(split.test))[:MAX_USERS]))))
-    metrics = {"two_stage_ndcg@10": _ndcg(test, variants[best].predict), "one_stage_ndcg@10": _ndcg(test, _retrieval)}
-    note = ", ".join(f"{name} {value:.4f}" for name, value in ranked.items())
-    return RankingFit(variants[best], replay.state, metrics, [f"ranker: {best} chosen by held-out NDCG@10 ({note})"])
+    metrics = {
+        "two_stage_ndcg@10": float(_gains(test, variants[best].predict).mean()) if test else 0.0,
+        "one_stage_ndcg@10": float(_gains(test, _retrieval).mean()) if test else 0.0,
+    }
+    return RankingFit(variants[best], replay.state, metrics, [said])
+
+
+def _choose(variants: Mapping[str, LogisticRanker], judging: Sequence[Choice | None]) -> tuple[str, str]:
+    """The variant with the best NDCG@10 on `judging`, if it beats retrieval's order by MARGIN_ERRORS standard errors
+    of the paired difference; else the one that keeps that order."""
+    gains = {name: _gains(judging, ranker.predict) for name, ranker in variants.items()}
+    told = ", ".join(f"{name} {gain_J.mean():.4f}" for name, gain_J in gains.items() if len(gain_J))
+    best = max(gains, key=lambda name: gains[name].sum())
+    if SCORE_ONLY in gains and len(judging) > 1:
+        margin_J = gains[best] - gains[SCORE_ONLY]
+        error = float(margin_J.std(ddof=1)) / len(judging) ** 0.5
+        best = best if float(margin_J.mean()) > MARGIN_ERRORS * error else SCORE_ONLY
+    return best, f"ranker: {best}, by NDCG@10 of held-out users ({told})"
 
 
 def retrieval_order() -> LogisticRanker:
@@ -167,7 +183,7 @@ def _variants(replayed: Sequence[Choice], logged: Sequence[Choice]) -> dict[str,
     wanted = {
         "served log": (logged, everything),
         "replayed events": (replayed, everything),
-        "retrieval score alone": (replayed, score_only),
+        SCORE_ONLY: (replayed, score_only),
     }
     return {name: _fit(choices, used_F, name) for name, (choices, used_F) in wanted.items() if choices}
 
@@ -176,7 +192,8 @@ def _fit(choices: Sequence[Choice], used_F: npt.NDArray[np.bool_], name: str) ->
     features_NF = np.concatenate([choice.features_CF for choice in choices])
     features_NF = np.where(used_F, features_NF, np.float32(0))
     chosen_N = np.concatenate([choice.chosen_C for choice in choices])
-    return fit_logistic_ranker(features_NF, chosen_N, feature_names=FEATURE_NAMES, trained_on=name)
+    choice_N = np.repeat(np.arange(len(choices)), [len(choice.chosen_C) for choice in choices])
+    return fit_logistic_ranker(features_NF, chosen_N, choice_N, feature_names=FEATURE_NAMES, trained_on=name)
 
 
 def _logged_choices(
@@ -237,10 +254,11 @@ def _retrieval(features_CF: Floats) -> npt.NDArray[np.float64]:
     return features_CF[:, FEATURE_NAMES.index("retrieval_score")].astype(np.float64)
 
 
-def _ndcg(choices: Sequence[Choice | None], score: Callable[[Floats], npt.NDArray[np.float64]]) -> float:
-    """NDCG@10 with one relevant item per choice; a choice that retrieval missed counts 0."""
-    gains = [0.0 if choice is None else _gain(choice, score) for choice in choices]
-    return float(np.mean(gains)) if gains else 0.0
+def _gains(
+    choices: Sequence[Choice | None], score: Callable[[Floats], npt.NDArray[np.float64]]
+) -> npt.NDArray[np.float64]:
+    """NDCG@10 of each choice, one item relevant; a choice that retrieval missed counts 0."""
+    return np.asarray([0.0 if choice is None else _gain(choice, score) for choice in choices])
 
 
 def _gain(choice: Choice, score: Callable[[Floats], npt.NDArray[np.float64]]) -> float:

@@ -55,33 +55,65 @@ class LogisticRanker(BaseModel):
 
 def fit_logistic_ranker(
     features_NF: npt.NDArray[np.float32],
-    labels_N: npt.NDArray[np.bool_],
+    chosen_N: npt.NDArray[np.bool_],
+    choice_N: npt.NDArray[np.int64],
     *,
     feature_names: tuple[str, ...],
     trained_on: str,
-    weights_N: Array | None = None,
     l2: float = 1.0,
 ) -> LogisticRanker:
-    """L2-regularised maximum likelihood by L-BFGS (scipy); a constant feature gets weight 0."""
+    """Weights by conditional logistic regression, then one scale and bias that make the logit a probability.
+
+    `choice_N` numbers the choices from 0 in rising order; a row competes only with those of its choice, so that what
+    differs between users but not between candidates cannot pull a weight (McFadden 1974, Platt 1999). A feature that
+    never differs gets weight 0.
+    """
     x_NF = features_NF.astype(np.float64)
     mean_F, deviation_F = x_NF.mean(axis=0), x_NF.std(axis=0)
     scale_F = np.where(deviation_F > 1e-9, deviation_F, 1.0)
     z_NF = (x_NF - mean_F) / scale_F
-    sign_N = np.where(labels_N, 1.0, -1.0)
-    weights = np.ones(len(sign_N)) if weights_N is None else weights_N
-
-    def loss(parameters: Array) -> tuple[float, Array]:
-        margin_N = sign_N * (z_NF @ parameters[:-1] + parameters[-1])
-        pull_N = -sign_N * weights * expit(-margin_N)
-        value = float((weights * np.logaddexp(0.0, -margin_N)).sum() + 0.5 * l2 * (parameters[:-1] ** 2).sum())
-        return value, np.append(z_NF.T @ pull_N + l2 * parameters[:-1], pull_N.sum())
-
-    solution = minimize(loss, np.zeros(z_NF.shape[1] + 1), jac=True, method="L-BFGS-B").x
+    weights_F = _conditional_weights(z_NF, chosen_N, choice_N, l2)
+    slope, bias = _calibration(z_NF @ weights_F, chosen_N)
     return LogisticRanker(
         feature_names=feature_names,
         mean=tuple(mean_F.tolist()),
         scale=tuple(scale_F.tolist()),
-        weights=tuple(solution[:-1].tolist()),
-        bias=float(solution[-1]),
+        weights=tuple((slope * weights_F).tolist()),
+        bias=bias,
         trained_on=trained_on,
     )
+
+
+def _conditional_weights(
+    z_NF: Array, chosen_N: npt.NDArray[np.bool_], choice_N: npt.NDArray[np.int64], l2: float
+) -> Array:
+    """argmax of sum over the chosen of log softmax within their choice, less l2 |w|^2 / 2."""
+    starts_G = np.flatnonzero(np.r_[True, choice_N[1:] != choice_N[:-1]])
+    chosen_G = np.add.reduceat(chosen_N.astype(np.float64), starts_G)
+
+    def loss(weights_F: Array) -> tuple[float, Array]:
+        logits_N = z_NF @ weights_F
+        top_G = np.maximum.reduceat(logits_N, starts_G)
+        exp_N = np.exp(logits_N - top_G[choice_N])
+        total_G = np.add.reduceat(exp_N, starts_G)
+        value = (chosen_G * (np.log(total_G) + top_G)).sum() - logits_N[chosen_N].sum()
+        expected_N = exp_N * (chosen_G / total_G)[choice_N]
+        gradient_F = z_NF.T @ (expected_N - chosen_N) + l2 * weights_F
+        return float(value + 0.5 * l2 * (weights_F**2).sum()), gradient_F
+
+    return np.asarray(minimize(loss, np.zeros(z_NF.shape[1]), jac=True, method="L-BFGS-B").x)
+
+
+def _calibration(logits_N: Array, chosen_N: npt.NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope (kept positive, so that the order stays) and bias of P(chosen | logit), by maximum likelihood."""
+    sign_N = np.where(chosen_N, 1.0, -1.0)
+
+    def loss(parameters: Array) -> tuple[float, Array]:
+        margin_N = sign_N * (logits_N * parameters[0] + parameters[1])
+        pull_N = -sign_N * expit(-margin_N)
+        return float(np.logaddexp(0.0, -margin_N).sum()), np.array([pull_N @ logits_N, pull_N.sum()])
+
+    rate = float(np.clip(chosen_N.mean(), 1e-6, 1 - 1e-6))
+    start = np.array([1.0, np.log(rate / (1 - rate))])
+    slope, bias = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(1e-3, None), (None, None)]).x
+    return float(slope), float(bias)

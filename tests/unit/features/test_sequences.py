@@ -102,7 +102,12 @@ def test_a_table_becomes_histories_by_user_and_time() -> None:
 
 
 def test_serving_makes_the_tokens_that_training_made() -> None:
-    rows: list[Row] = [("u", "view", "x", 1), ("u", "purchase", "x", 2), ("u", "dislike", "y", 3), ("u", "view", "?", 4)]
+    rows: list[Row] = [
+        ("u", "view", "x", 1),
+        ("u", "purchase", "x", 2),
+        ("u", "dislike", "y", 3),
+        ("u", "view", "?", 4),
+    ]
     rows += [("u", "view", "x", 5), ("u", "like", "y", 6)]
     vocabulary = Vocabulary(["x", "y"])
     trained = leave_one_out(interest_histories(table(rows), vocabulary, ["view"])).train[0]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.special import expit
 
 from training.contracts.errors import InputError
 from training.models.logistic_ranker import LogisticRanker, fit_logistic_ranker
@@ -15,22 +14,51 @@ NAMES = ("a", "b", "constant")
 TRUE_WEIGHTS = np.asarray([2.0, -1.0, 0.0])
 
 
+CHOICES, CANDIDATES = 3_000, 10
+
+
 @pytest.fixture(scope="module")
 def features_NF() -> np.ndarray:
     rng = np.random.default_rng(0)
-    return np.column_stack([rng.normal(5, 2, 20_000), rng.normal(0, 1, 20_000), np.ones(20_000)]).astype(np.float32)
+    rows = CHOICES * CANDIDATES
+    return np.column_stack([rng.normal(5, 2, rows), rng.normal(0, 1, rows), np.ones(rows)]).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def ranker(features_NF: np.ndarray) -> LogisticRanker:
-    truth_N = expit((features_NF - [5, 0, 0]) @ TRUE_WEIGHTS)
-    labels_N = np.random.default_rng(1).random(len(truth_N)) < truth_N
-    return fit_logistic_ranker(features_NF, labels_N, feature_names=NAMES, trained_on="a test")
+def chosen_N(features_NF: np.ndarray) -> np.ndarray:
+    """One candidate per choice, drawn by the softmax of the true utilities (Gumbel maximum)."""
+    utility_GC = (features_NF @ TRUE_WEIGHTS).reshape(CHOICES, CANDIDATES)
+    noisy_GC = utility_GC + np.random.default_rng(1).gumbel(size=utility_GC.shape)
+    return (np.arange(CANDIDATES) == noisy_GC.argmax(axis=1)[:, None]).ravel()
 
 
-def test_it_recovers_the_weights(ranker: LogisticRanker) -> None:
+@pytest.fixture(scope="module")
+def ranker(features_NF: np.ndarray, chosen_N: np.ndarray) -> LogisticRanker:
+    choice_N = np.repeat(np.arange(CHOICES), CANDIDATES)
+    return fit_logistic_ranker(features_NF, chosen_N, choice_N, feature_names=NAMES, trained_on="a test")
+
+
+def test_it_recovers_the_weights_up_to_scale(ranker: LogisticRanker) -> None:
     recovered = np.asarray(ranker.weights) / np.asarray(ranker.scale)
-    assert recovered == pytest.approx(TRUE_WEIGHTS, abs=0.1)
+    assert recovered / recovered[0] * TRUE_WEIGHTS[0] == pytest.approx(TRUE_WEIGHTS, abs=0.1)
+
+
+def test_what_is_the_same_for_all_candidates_pulls_no_weight(features_NF: np.ndarray, chosen_N: np.ndarray) -> None:
+    """A user-level feature that correlates with the number of candidates must not matter."""
+    choice_N = np.repeat(np.arange(CHOICES), CANDIDATES)
+    features = features_NF.copy()
+    features[:, 2] = np.random.default_rng(2).normal(size=CHOICES)[choice_N]
+    ranker = fit_logistic_ranker(features, chosen_N, choice_N, feature_names=NAMES, trained_on="a test")
+    assert abs(ranker.weights[2]) < 1e-6 < abs(ranker.weights[1])
+
+
+def test_its_probabilities_are_calibrated(
+    ranker: LogisticRanker, features_NF: np.ndarray, chosen_N: np.ndarray
+) -> None:
+    probability_N = ranker.predict(features_NF)
+    assert probability_N.mean() == pytest.approx(chosen_N.mean(), rel=0.01)
+    for part in np.array_split(np.argsort(probability_N), 5):
+        assert probability_N[part].mean() == pytest.approx(chosen_N[part].mean(), abs=0.03)
 
 
 def test_a_score_does_not_depend_on_its_batch(ranker: LogisticRanker, features_NF: np.ndarray) -> None:
