@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from training.contracts.atomic import new_folder
-from training.contracts.errors import InputError, Problem
+from training.contracts.errors import InputError, Problem, nearest
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.features.content import frequent, hashed
@@ -34,7 +35,7 @@ from training.models.sequence_transformer import TransformerConfig
 TRANSFORMER = "sequence_transformer"
 RANKER_FILE = "ranking.json"
 RANKING_STATE_FILE = "ranking_state.json"
-EVENT_COLUMNS = ("user_id", "type", "item_id", "timestamp")
+EVENT_COLUMNS = ("user_id", "type", "item_id", "timestamp", "split")
 CONTENT_COLUMNS = ("item_id", "title", "description", "category", "brand", "price", "attributes", "tags")
 """What `training.features.content` reads of an item."""
 
@@ -48,6 +49,9 @@ class RecommenderConfig(TrainingConfig):
     transformer: TransformerConfig = TransformerConfig()
     content: bool = Field(default=True, description="items are read by their features too, not by their id alone")
     least_items: int = Field(default=5, ge=1, description="items that must share a feature for it to be read")
+    train_split: str | None = Field(
+        default=None, description="only events of this split; those without one always count"
+    )
     selection_cases: int = Field(default=8192, ge=1, description="validation cases that judge epochs and models")
 
 
@@ -65,9 +69,9 @@ class RecommenderData:
     notes: tuple[str, ...]
 
 
-def load(shop: Shop, config: BaseModel) -> RecommenderData:  # noqa: ARG001
-    """Raises InputError for a shop without a single event on an item."""
-    events = shop.table("events", EVENT_COLUMNS)
+def load(shop: Shop, config: RecommenderConfig) -> RecommenderData:
+    """Raises InputError for a shop without a single event on an item, or without the split asked for."""
+    events = _of_split(shop.table("events", EVENT_COLUMNS), config.train_split)
     rows = {row["item_id"]: row for row in shop.table("items", CONTENT_COLUMNS).to_pylist()}
     vocabulary = Vocabulary(rows or [item_id for item_id in pc.unique(events["item_id"]).to_pylist() if item_id])
     histories = interest_histories(events, vocabulary, shop.info.positive_types)
@@ -84,6 +88,20 @@ def load(shop: Shop, config: BaseModel) -> RecommenderData:  # noqa: ARG001
         repeats=shop.info.repeats,
         notes=tuple(_dropped(histories, split)),
     )
+
+
+def _of_split(events: pa.Table, split: str | None) -> pa.Table:
+    if split is None:
+        return events
+    names = [name for name in pc.unique(events["split"]).to_pylist() if name is not None]
+    if split not in names:
+        raise InputError(
+            Problem(
+                field="train_split", problem="no event has this split", found=split,
+                allowed=", ".join(names) or "none: the events have no split", nearest=nearest(split, names),
+            )
+        )  # fmt: skip
+    return events.filter(pc.or_kleene(pc.equal(events["split"], split), pc.is_null(events["split"])))
 
 
 def _dropped(histories: Histories, split: Split) -> list[str]:

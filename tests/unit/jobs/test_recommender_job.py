@@ -117,6 +117,19 @@ def test_a_bundle_is_evaluated_on_another_shop(result: FitResult, tmp_path: Path
     assert 0.0 <= found["metrics"]["ndcg@10"] <= 1.0
 
 
+def test_only_the_split_asked_for_is_trained_on(shop: Shop, tmp_path: Path) -> None:
+    events = shop.table("events")
+    part = [("train_10" if user < "u025" else "train") for user in events["user_id"].to_pylist()]
+    info = shop.info.model_copy(update={"shop_id": "parts"})
+    with new_shop(tmp_path / "parts", info) as writer:
+        writer.write("events", events.set_column(events.column_names.index("split"), "split", pa.array(part)))
+    parts = Shop(tmp_path / "parts")
+    assert len(load(parts, config(train_split="train_10")).histories) < 30 < len(load(parts, config()).histories)
+    with pytest.raises(InputError) as refused:
+        load(parts, config(train_split="train_1"))
+    assert refused.value.problems[0].nearest == "train_10"
+
+
 def test_the_report_is_one_page(result: FitResult, tmp_path: Path) -> None:
     noted = result.model_copy(update={"notes": ("<script>alert(1)</script>",)})
     page = write_report(noted, tmp_path / "report.html", job="recommender", config=config()).read_text()
