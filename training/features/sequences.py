@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +19,6 @@ Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 
-class ProfileLike(Protocol):
-    """Parallel columns of one user's events, oldest first."""
-
-    @property
-    def item_ids(self) -> Sequence[str]: ...
-
-    @property
-    def kinds(self) -> Sequence[str]: ...
-
-
 def run_starts(codes_N: Codes) -> Bools:
     """True where an item differs from the one before it: consecutive events on one item are one token."""
     starts_N = np.ones(len(codes_N), dtype=np.bool_)
@@ -41,16 +30,6 @@ def collapse(codes_N: Codes) -> Codes:
     """One user's codes with unknown ones dropped and each run of one item as a single token."""
     known = codes_N[codes_N != UNKNOWN]
     return known[run_starts(known)]
-
-
-def interest_items(profile: ProfileLike) -> list[str]:
-    """The item ids of a live profile that a retriever may see, oldest first."""
-    return [item for item, kind in zip(profile.item_ids, profile.kinds, strict=True) if item and is_interest(kind)]
-
-
-def tokens(profile: ProfileLike, vocabulary: Vocabulary) -> Codes:
-    """A live profile as the token sequence that training would have made of it."""
-    return collapse(vocabulary.encode(interest_items(profile)))
 
 
 @dataclass(frozen=True, kw_only=True)

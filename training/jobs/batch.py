@@ -17,7 +17,6 @@ from training.contracts.errors import InputError, Problem
 from training.contracts.progress import Progress
 from training.contracts.shop import Shop
 from training.features.profile import EventHistory
-from training.features.sequences import interest_items
 from training.models.recommender import Recommender
 
 BLOCK_USERS = 2_048
@@ -59,7 +58,7 @@ def user_histories(shop: Shop) -> Iterator[pa.Table]:
     for first in range(0, len(users), BLOCK_USERS):
         block = users[first : first + BLOCK_USERS]
         profiles = [events.profile(user, as_of_us=2**62) for user in block]
-        histories = [interest_items(profile) for profile in profiles]
+        histories = [list(profile.item_ids) for profile in profiles]
         yield pa.table({"user_id": block, "history": pa.array(histories, pa.list_(pa.string()))})
 
 

@@ -26,7 +26,7 @@ from training.features.ranking import (
     item_facts,
     ranking_features,
 )
-from training.features.sequences import Cases, Histories, Split, interest_items
+from training.features.sequences import Cases, Histories, Split
 from training.features.vocabulary import UNKNOWN
 from training.models.logistic_ranker import LogisticRanker, fit_logistic_ranker
 from training.models.recommender import Recommender
@@ -101,13 +101,13 @@ class Replay:
     def scores(self, user: str, as_of_us: int, item_ids: Sequence[str]) -> Floats:
         """Retrieval's scores of given items, which must be in the vocabulary."""
         profile = self.events.profile(user, as_of_us=as_of_us, strictly_before=True)
-        scores_S = self.recommender.score([self.recommender.codes(interest_items(profile))])[0]
+        scores_S = self.recommender.score([self.recommender.codes(profile.item_ids)])[0]
         return scores_S[self.recommender.vocabulary.encode(list(item_ids))]
 
     def _block(self, block: Cases) -> Iterator[Choice | None]:
         users = [self.histories.user_ids[user] for user in block.users_U]
         pasts = [
-            interest_items(self.events.profile(user, as_of_us=int(moment), strictly_before=True))
+            self.events.profile(user, as_of_us=int(moment), strictly_before=True).item_ids
             for user, moment in zip(users, block.times_us_U, strict=True)
         ]
         masks = None if self.repeats else [self._unseen(past) for past in pasts]
