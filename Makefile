@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v p
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: up down install test lint unit bench clean
+.PHONY: up down install lint unit test redis bench clean
 
 up: install
 	$(BIN)/shopkeeper up

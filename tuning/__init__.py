@@ -1,0 +1,1 @@
+"""Studies over the configs of training.jobs; none is shipped yet."""
