@@ -156,7 +156,7 @@ def fit(
         train_seconds=time.monotonic() - wall,
         cpu_seconds=time.process_time() - cpu,
         examples_per_second=training.course.examples_per_second,
-        notes=(*data.notes, choice, training.course.said(), *ranking_notes),
+        notes=(*data.notes, choice, *training.course.said(), *ranking_notes),
         curve=tuple(training.course.curve),
         bins={name: evaluation.bins for name, evaluation in evaluations.items()},
     )

@@ -66,6 +66,7 @@ class Course:
     examples: int = 0
     tokens: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
+    resumed_after: list[int] = field(default_factory=list)
 
     def finished(self, config: TrainingConfig) -> bool:
         late = self.seconds >= config.max_train_s
@@ -75,13 +76,14 @@ class Course:
     def examples_per_second(self) -> float:
         return self.examples / max(self.seconds, 1e-9)
 
-    def said(self) -> str:
-        """One line on speed, for the notes of a result."""
-        return (
+    def said(self) -> list[str]:
+        """Speed, and where the training was interrupted, for the notes of a result."""
+        return [
             f"transformer: {self.epoch} epochs, best {self.best_epoch}; "
             f"{self.cpu_seconds / max(self.epoch, 1):.2f} CPU-seconds an epoch, "
-            f"{self.tokens / max(self.cpu_seconds, 1e-9):,.0f} tokens per CPU-second"
-        )
+            f"{self.tokens / max(self.cpu_seconds, 1e-9):,.0f} tokens per CPU-second",
+            *(f"the training was interrupted and went on after epoch {epoch}" for epoch in self.resumed_after),
+        ]
 
 
 class TransformerTraining:
@@ -236,6 +238,7 @@ class TransformerTraining:
         tensors = load_file(folder / TENSORS_FILE, device=str(self.workers.device))
         document: dict[str, Any] = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
         self.course = Course(**document)
+        self.course.resumed_after.append(self.course.epoch)
         self.tower.load_state_dict({name: tensors[name] for name in self.best_state})
         self.best_state = {name: tensors[BEST + name] for name in self.best_state}
         for name, parameter in self.tower.named_parameters():

@@ -149,6 +149,8 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(data: RecommenderData,
     assert [line["epoch"] for line in resumed.history] == [3.0, 4.0]
     assert [line["loss"] for line in resumed.history] == [line["loss"] for line in straight.history[2:]]
     assert rest.metrics == whole.metrics
+    assert any("went on after epoch 2" in note for note in rest.notes)
+    assert not any("went on" in note for note in whole.notes)
     assert len(rest.curve) == 4
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["epoch-003", "epoch-004"]
 
