@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,12 @@ def only_file(folder: Path, candidates: Iterable[Path], *, wanted: str) -> Path:
     problem = "several files could be it" if found else "no file of the format"
     names = ", ".join(file.name for file in found) or _listing(folder)
     raise InputError(Problem(file=str(folder), problem=problem, found=names, allowed=f"exactly one {wanted}"))
+
+
+def shop_id_of(*names: str) -> str:
+    """A shop id from the names of what is read, so that another part of a data set is another shop."""
+    words = [re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._") for name in names]
+    return "-".join(word for word in words if word)[:63]
 
 
 def _listing(folder: Path, limit: int = 10) -> str:

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from training.contracts.errors import InputError, Problem, shorten
 from training.contracts.progress import NoProgress, Progress
-from training.contracts.shop import ShopInfo, new_shop
-from training.datasets.adapter import DatasetAdapter, only_file
-from training.datasets.sequence_file import looks_like_sequences, read_sequences
+from training.contracts.shop import new_shop
+from training.datasets.adapter import DatasetAdapter, only_file, shop_id_of
+from training.datasets.sequence_file import looks_like_sequences, read_sequences, sequences_info
 from training.datasets.text_files import read_separated, read_text, refuse_repeats
 
 # The crawl ends in July 2014; only the order of events is known.
@@ -33,15 +33,7 @@ def read(folder: Path, out: Path, *, force: bool = False, progress: Progress = N
     progress.stage(f"reading {file.name}")
     sequences = read_sequences(file)
     items = _items(sequences.item_ids().to_pylist(), folder, name)
-    info = ShopInfo(
-        shop_id=re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-._") or "amazon",
-        name=name.replace("_", " "),
-        currency="USD",
-        reference_date=REFERENCE_DATE,
-        positive_types=("rating",),
-        repeats=False,
-        ordinal_time=True,
-    )
+    info = sequences_info(shop_id_of(name) or "amazon", name=name.replace("_", " "), reference_date=REFERENCE_DATE)
     with new_shop(out, info, force=force) as shop:
         progress.stage("writing the tables")
         shop.write("items", items)

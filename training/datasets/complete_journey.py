@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import ShopInfo, new_shop
 from training.contracts.tables import STRING_MAP, TABLES, TIMESTAMP
-from training.datasets.adapter import DatasetAdapter, only_file
+from training.datasets.adapter import DatasetAdapter, only_file, shop_id_of
 from training.datasets.csv_tables import find_csv, read_csv
 
 # Weeks run from Monday; week 1 of the data is the one that holds 1 January 2017.
@@ -41,14 +41,17 @@ _CAMPAIGNS = {"campaign_id": _s, "start_date": TIMESTAMP}
 
 
 def read(folder: Path, out: Path, *, force: bool = False, progress: Progress = NoProgress()) -> dict[str, int]:
-    """Import a folder of the format into a new shop at `out`; returns rows per table."""
+    """Import a folder of the format into a new shop at `out`; returns rows per table.
+
+    `transactions_sample` becomes shop `complete-journey-sample`: the whole year is another shop.
+    """
     file = only_file(folder, find_csv(folder, "transactions"), wanted="transactions[_sample].csv[.gz]")
     progress.stage(f"reading {file.name}")
     lines = read_csv(file, _TRANSACTIONS, filled=_NEVER_EMPTY)
     lines = lines.sort_by([("transaction_timestamp", "ascending"), ("basket_id", "ascending")])
     last: datetime = pc.max(lines["transaction_timestamp"]).as_py() or FIRST_WEEK
     info = ShopInfo(
-        shop_id="complete-journey",
+        shop_id=shop_id_of("complete-journey", file.name.split(".csv")[0].removeprefix("transactions")),
         name="The Complete Journey",
         currency="USD",
         reference_date=last,

@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from training.contracts.progress import NoProgress, Progress
-from training.contracts.shop import ShopInfo, ShopWriter, new_shop
+from training.contracts.shop import ShopWriter, new_shop
 from training.contracts.tables import STRING_MAP
-from training.datasets.adapter import DatasetAdapter, only_file
+from training.datasets.adapter import DatasetAdapter, only_file, shop_id_of
 from training.datasets.image_archive import extract_images
-from training.datasets.sequence_file import Sequences, read_sequences
+from training.datasets.sequence_file import Sequences, read_sequences, sequences_info
 from training.datasets.text_files import read_separated, refuse_repeats
 
 # The last rating is of February 2003; only the order of events is known.
@@ -25,19 +25,17 @@ _PERSON = ("user_id", "gender", "age", "occupation", "zip")
 
 
 def read(folder: Path, out: Path, *, force: bool = False, progress: Progress = NoProgress()) -> dict[str, int]:
-    """Import a folder of the format into a new shop at `out`; returns rows per table."""
+    """Import a folder of the format into a new shop at `out`; returns rows per table.
+
+    `sequences_NAME.txt` becomes shop `movielens-1m-NAME`: other sequences are another shop.
+    """
     found = [file for file in folder.glob("sequences_*") if file.name.endswith((".txt", ".txt.gz"))]
     file = only_file(folder, found, wanted="sequences_*.txt or sequences_*.txt.gz")
     progress.stage(f"reading {file.name}")
     sequences = read_sequences(file)
-    info = ShopInfo(
-        shop_id="movielens-1m",
-        name="MovieLens 1M",
-        currency="USD",
-        reference_date=REFERENCE_DATE,
-        positive_types=("rating",),
-        repeats=False,
-        ordinal_time=True,
+    part = file.name.split(".txt")[0].removeprefix("sequences_")
+    info = sequences_info(
+        shop_id_of("movielens-1m", part), name=f"MovieLens 1M ({part})", reference_date=REFERENCE_DATE
     )
     with new_shop(out, info, force=force) as shop:
         ids = sequences.item_ids().to_pylist()

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training.contracts.errors import InputError, Problem, shorten
+from training.contracts.shop import ShopInfo
 from training.contracts.tables import TIMESTAMP
 from training.datasets.text_files import read_text, split_lines
 
@@ -43,6 +44,19 @@ class Sequences:
         types = pa.array([type]).take(pa.array(np.zeros(len(nth), dtype=np.int64)))
         times = pa.array(times_us).cast(TIMESTAMP)
         return pa.table({"event_id": ids, "user_id": users, "type": types, "item_id": self.items, "timestamp": times})
+
+
+def sequences_info(shop_id: str, *, name: str, reference_date: datetime) -> ShopInfo:
+    """The shop of sequences of ratings: only their order is known, and nobody rates a thing twice."""
+    return ShopInfo(
+        shop_id=shop_id,
+        name=name,
+        currency="USD",
+        reference_date=reference_date,
+        positive_types=("rating",),
+        repeats=False,
+        ordinal_time=True,
+    )
 
 
 def looks_like_sequences(file: Path) -> bool:

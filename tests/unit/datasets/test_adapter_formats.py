@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from training.contracts.errors import InputError, Problem
 from training.contracts.shop import Shop
+from training.datasets.adapter import shop_id_of
 from training.datasets.registry import dataset
 
 ID = st.text("abcé0123456789", min_size=1, max_size=6).map(lambda text: f"{text}7")
@@ -44,6 +45,15 @@ def problem(name: str, source: Path) -> Problem:
         load(name, source)
     assert not (source.parent / "shop").exists()
     return raised.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("names", "shop_id"),
+    [(("complete-journey", ""), "complete-journey"), (("complete-journey", "_sample"), "complete-journey-sample"),
+     (("movielens-1m", "All 3706"), "movielens-1m-all-3706"), (("Ünï",), "n"), (("..",), "")],
+)  # fmt: skip
+def test_another_part_of_a_data_set_is_another_shop(names: tuple[str, ...], shop_id: str) -> None:
+    assert shop_id_of(*names) == shop_id
 
 
 # amazon-sequences
@@ -146,6 +156,8 @@ def test_movielens_items_users_posters(source: Path) -> None:
     movielens(source)
     posters(source, {"10.jpg": b"ten", "p/20.png": b"twenty", "99.jpg": b"unknown", "README": b"x"})
     shop = load("movielens-1m", source)
+    (sequences,) = source.glob("sequences_*.txt*")
+    assert shop.info.shop_id == f"movielens-1m-{sequences.name.split('.')[0].removeprefix('sequences_')}"
     items = rows(shop, "items")
     assert (items["10"]["title"], items["10"]["category"], items["10"]["tags"]) == (
         "Résumé (1995)",

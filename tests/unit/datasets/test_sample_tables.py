@@ -18,7 +18,7 @@ from training.contracts.shop import Shop
 from training.contracts.tables import TABLES
 from training.datasets.sample import generate
 from training.datasets.sample.events import RELEASE
-from training.datasets.sample.spec import HISTORY_END, SizeSpec
+from training.datasets.sample.spec import HISTORY_END, SIZES, SizeSpec, shop_id
 
 TINY = SizeSpec(
     items=420,
@@ -60,6 +60,13 @@ def test_same_seed_same_bytes_and_another_seed_another_shop(shop: Shop, tmp_path
     generate(tmp_path / "other", size=TINY, seed=4, images=False)
     other = digests(tmp_path / "other")
     assert all(other[f"{table}.parquet"] != digests(shop.path)[f"{table}.parquet"] for table in ("items", "events"))
+
+
+def test_another_size_or_seed_is_another_shop(shop: Shop) -> None:
+    assert shop.info.shop_id == "sample-custom-3"
+    assert shop_id(SIZES["small"], 0) == "sample"
+    assert shop_id(SIZES["small"], 7) == "sample-small-7"
+    assert shop_id(SIZES["medium"], 0) == "sample-medium"
 
 
 def test_every_table_is_there_and_passes_the_check(shop: Shop) -> None:

@@ -21,10 +21,8 @@ from training.datasets.sample.images import draw_images
 from training.datasets.sample.orders import orders_table
 from training.datasets.sample.sessions import simulate
 from training.datasets.sample.shoppers import WINDOW_START_US, draw_shoppers, users_table
-from training.datasets.sample.spec import REFERENCE, SIZES, WEEK_US, SizeSpec, stream
+from training.datasets.sample.spec import REFERENCE, SIZES, WEEK_US, SizeSpec, shop_id, stream
 from training.datasets.sample.taxonomy import entries, journeys, season
-
-SHOP_ID = "sample"
 
 
 def generate(
@@ -42,9 +40,11 @@ def generate(
     Raises InputError where `out` is occupied and `force` is false.
     """
     spec = SIZES[size] if isinstance(size, str) else size
-    name = size if isinstance(size, str) else "custom"
     info = ShopInfo(
-        shop_id=SHOP_ID, name=f"Sample shop ({name}, seed {seed})", reference_date=REFERENCE, positive_types=("view",)
+        shop_id=shop_id(spec, seed),
+        name=f"Sample shop ({spec.name}, seed {seed})",
+        reference_date=REFERENCE,
+        positive_types=("view",),
     )
     with new_shop(out, info, force=force) as writer:
         (writer.folder / "truth").mkdir()

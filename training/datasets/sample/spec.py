@@ -32,6 +32,7 @@ class SizeSpec:
     shopper_views: int = 3
     utterances_per_intent: int = 140
     dialogues: int = 300
+    name: str = "custom"
 
     def blocks(self) -> list[range]:
         """User index ranges, each simulated with its own random stream."""
@@ -40,9 +41,17 @@ class SizeSpec:
 
 
 SIZES: dict[str, SizeSpec] = {
-    "small": SizeSpec(items=2_000, users=5_000, block_users=2_500, pictured_items=2_000),
-    "medium": SizeSpec(items=50_000, users=100_000, block_users=2_500, sales_weeks=78, pictured_items=4_000),
+    "small": SizeSpec(items=2_000, users=5_000, block_users=2_500, pictured_items=2_000, name="small"),
+    "medium": SizeSpec(
+        items=50_000, users=100_000, block_users=2_500, sales_weeks=78, pictured_items=4_000, name="medium"
+    ),
 }
+
+
+def shop_id(spec: SizeSpec, seed: int) -> str:
+    """Another size or seed is another shop: `sample` (small, seed 0), `sample-medium`, `sample-small-7`."""
+    plain = spec.name == "small" and not seed
+    return "-".join(["sample", *([] if plain else [spec.name]), *([str(seed)] if seed else [])])
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
