@@ -175,7 +175,8 @@ class Gateway:
         if not rows:
             return []
         unknown = sum(row.item_id is not None and row.item_id not in self.live.view for row in rows)
-        append = partial(self.store.append_events, rows, counts={"unknown_items": unknown} if unknown else None)
+        counts = {"unknown_items": unknown} if unknown else None
+        append = partial(self.store.append_events, rows, counts=counts, shift_us=self.clock.shift_us)
         outcomes = await self.in_store(append)
         for outcome in Outcome:
             if outcome is not Outcome.CONFLICT:

@@ -37,11 +37,19 @@ class ShopClock:
     def now_us(self) -> int:
         return self.wall_us() + self.offset_us
 
+    @property
+    def shift_us(self) -> int:
+        """What brings a moment of a live client into the shop's time: below 0 where the shop is behind the wall."""
+        return min(self.offset_us, 0)
+
     def now(self) -> datetime:
         return from_us(self.now_us())
 
 
 def clock_offset_us(reference_date: datetime, *, wall_us: int) -> int:
-    """What a ShopClock adds for a shop first imported at `wall_us`: nothing while its history is under a day old."""
+    """What a ShopClock adds for a shop first imported at `wall_us`: nothing while its history is under a day old.
+
+    A history that ends after the machine's now is counted on from its end too, so that live events come after it.
+    """
     behind_us = wall_us - to_us(reference_date)
-    return -behind_us if behind_us > DAY_US else 0
+    return 0 if 0 <= behind_us <= DAY_US else -behind_us

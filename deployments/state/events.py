@@ -66,9 +66,15 @@ class StampedEvent(NamedTuple):
     fingerprint: int
 
 
-def stamp(row: EventRow) -> StampedEvent:
-    """The fingerprint covers neither what we add (reception, id, a missing time) nor the training split."""
-    timestamp_us = row.known_us if row.timestamp_us is None else row.timestamp_us
+def stamp(row: EventRow, *, shift_us: int = 0) -> StampedEvent:
+    """A time said to be after reception is moved by `shift_us`: its sender has another clock than the shop.
+
+    The fingerprint covers neither what we add (reception, id, a missing or a moved time) nor the training split.
+    """
+    known_us = row.known_us
+    timestamp_us = known_us if row.timestamp_us is None else row.timestamp_us
+    if timestamp_us > known_us:
+        timestamp_us += shift_us
     event_id = uuid.uuid4().hex if row.event_id is None else row.event_id
     filled = row._replace(event_id=event_id, timestamp_us=timestamp_us)
     return StampedEvent(filled, event_id, timestamp_us, _fingerprint(row))

@@ -85,8 +85,10 @@ class RedisStore:
         self._scripts = {script: self._redis.register_script(script) for script in scripts}
 
     @_available
-    def append_events(self, rows: Sequence[EventRow], *, counts: Mapping[str, int] | None = None) -> list[Outcome]:
-        events = [stamp(row) for row in rows]
+    def append_events(
+        self, rows: Sequence[EventRow], *, counts: Mapping[str, int] | None = None, shift_us: int = 0
+    ) -> list[Outcome]:
+        events = [stamp(row, shift_us=shift_us) for row in rows]
         settings = [DEDUPLICATION_WINDOW_US, PROFILE_EVENTS, _FORGET_S]
         with self._redis.pipeline(transaction=True) as pipe:
             for name, number in (counts or {}).items():

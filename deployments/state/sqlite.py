@@ -56,8 +56,10 @@ class SqliteStore:
             db.execute("INSERT OR IGNORE INTO meta VALUES ('shop_id', ?)", (shop_id,))
         refuse_other_shop(found=self.meta("shop_id") or "", wanted=shop_id, place=str(path))
 
-    def append_events(self, rows: Sequence[EventRow], *, counts: Mapping[str, int] | None = None) -> list[Outcome]:
-        events = [stamp(row) for row in rows]
+    def append_events(
+        self, rows: Sequence[EventRow], *, counts: Mapping[str, int] | None = None, shift_us: int = 0
+    ) -> list[Outcome]:
+        events = [stamp(row, shift_us=shift_us) for row in rows]
         with self._transaction() as db:
             events = _resolve(db, events)
             held = _held_events(db, events)

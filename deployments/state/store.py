@@ -28,8 +28,13 @@ class Store(Protocol):
     single_node: bool
     """Whether only processes of one machine can share this store."""
 
-    def append_events(self, rows: Sequence[EventRow], *, counts: Mapping[str, int] | None = None) -> list[Outcome]:
-        """One outcome per row; `counts` is added to the counters in the same commit."""
+    def append_events(
+        self, rows: Sequence[EventRow], *, counts: Mapping[str, int] | None = None, shift_us: int = 0
+    ) -> list[Outcome]:
+        """One outcome per row; `counts` is added to the counters in the same commit.
+
+        A time later than the reception of its event is moved by `shift_us`.
+        """
 
     def profile(self, user_id: str) -> Profile:
         """The user's newest PROFILE_EVENTS interest events, by time, then arrival."""

@@ -21,8 +21,15 @@ def test_an_old_shop_counts_on_from_its_reference_date() -> None:
 
 
 def test_a_live_shop_has_the_time_of_the_wall() -> None:
-    for behind_us in (-DAY_US, 0, DAY_US):
+    for behind_us in (0, DAY_US // 2, DAY_US):
         assert clock_offset_us(REFERENCE, wall_us=to_us(REFERENCE) + behind_us) == 0
+
+
+def test_a_shop_ahead_of_the_wall_counts_on_from_its_reference_date() -> None:
+    wall_us = to_us(REFERENCE) - 3 * DAY_US
+    clock = ShopClock(clock_offset_us(REFERENCE, wall_us=wall_us), lambda: wall_us + DAY_US)
+    assert clock.now() == REFERENCE + timedelta(days=1)
+    assert clock.shift_us == 0
 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)))
