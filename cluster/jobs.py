@@ -33,17 +33,24 @@ def find_job(name: str) -> Job:
 
 
 def resolve_bundle(home: Home, shop_id: str, job: str, version: str | None) -> FoundBundle:
-    """The version asked for, else the champion's; raises InputError naming what there is, or how to get one."""
+    """The version asked for, whichever shop it was trained on, else the champion of `shop_id`.
+
+    Raises InputError naming what there is, or how to get one.
+    """
     store = BundleStore(home.bundles)
     if version is None:
         champion = Registry(home.releases, shop_id).get("champion")
         version = champion.jobs.get(job) if champion else None
-    if version is None:
-        raise InputError(
-            Problem(
-                field="--version",
-                problem=f"shop {shop_id} has no champion {job}",
-                allowed=f"shopkeeper train {job} --data SHOP",
+        if version is None:
+            allowed = f"shopkeeper train {job} --data SHOP"
+            raise InputError(
+                Problem(field="--version", problem=f"shop {shop_id} has no champion {job}", allowed=allowed)
             )
-        )
-    return FoundBundle(version, store.fetch(shop_id, job, version))
+    owners = [owner for owner in shop_ids(home) if version in store.versions(owner, job)]
+    owner = shop_id if shop_id in owners or not owners else owners[0]
+    return FoundBundle(version, store.fetch(owner, job, version))
+
+
+def shop_ids(home: Home) -> list[str]:
+    """The shops that have bundles in this home."""
+    return sorted(folder.name for folder in home.bundles.glob("*") if folder.is_dir())

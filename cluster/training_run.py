@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from cluster.file_lock import hold
 from cluster.home import Home
 from training.bundles.manifest import Manifest
 from training.bundles.registry import Registry
@@ -19,6 +20,9 @@ from training.contracts.shop import Shop
 from training.jobs.job import FitResult, Job, LocalReport
 from training.jobs.publish import publish
 from training.report import write_report
+
+BESIDE_SERVING_CPUS = 0.5
+"""What a worker asks of a cluster that serves, so that both fit two cores even when serving has scaled up."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +42,25 @@ class TrainingRun:
         )
 
     def execute(self, *, workers: int, gpu: bool, fresh: bool, progress: Progress) -> tuple[FitResult, Manifest, Path]:
-        """Train, publish, report; the checkpoints go when the bundle is there."""
+        """Train, publish, report; the checkpoints go when the bundle is there.
+
+        Raises ShopkeeperError where another process trains the same.
+        """
         folder = self.folder
-        if fresh:
-            shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        result = self._fit_here(folder, progress) if workers == 0 else self._fit_on_ray(folder, workers, gpu)
-        report = write_report(result, folder / "bundle" / "report.html", job=self.job.name, config=self.config)
-        manifest = self._publish(result)
-        kept = folder.with_name(f"{manifest.version}.html")
-        report.replace(kept)
-        shutil.rmtree(folder)
+        with hold(
+            folder.with_suffix(".lock"), taken=f"{self.job.name} is already being trained like this on this shop"
+        ):
+            if fresh:
+                shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            result = (
+                self._fit_here(folder, progress) if workers == 0 else self._fit_on_ray(folder, workers, gpu, progress)
+            )
+            report = write_report(result, folder / "bundle" / "report.html", job=self.job.name, config=self.config)
+            manifest = self._publish(result)
+            kept = folder.with_name(f"{manifest.version}.html")
+            report.replace(kept)
+            shutil.rmtree(folder)
         return result, manifest, kept
 
     def _fit_here(self, folder: Path, progress: Progress) -> FitResult:
@@ -58,13 +70,18 @@ class TrainingRun:
             self.config, data, LocalReport(folder / "checkpoints"), folder / "bundle", progress=progress
         )
 
-    def _fit_on_ray(self, folder: Path, workers: int, gpu: bool) -> FitResult:
+    def _fit_on_ray(self, folder: Path, workers: int, gpu: bool, progress: Progress) -> FitResult:
         from cluster.local.ray_session import joined_ray
 
-        with joined_ray(self.home):
+        progress.stage("starting Ray Train")
+        with joined_ray(self.home) as serving:
             from training.jobs.ray_train import fit_on_ray
 
-            return fit_on_ray(self.job.name, self.config, self.shop, run_folder=folder, workers=workers, gpu=gpu)
+            return fit_on_ray(
+                self.job.name, self.config, self.shop,
+                run_folder=folder, workers=workers, cpus_per_worker=BESIDE_SERVING_CPUS if serving else 1, gpu=gpu,
+                progress=progress,
+            )  # fmt: skip
 
     def _publish(self, result: FitResult) -> Manifest:
         store = BundleStore(self.home.bundles)

@@ -16,17 +16,19 @@ def evaluate(
     output: Output,
     job: Annotated[str, typer.Argument(help="The job, e.g. recommender.")],
     data: Annotated[Path, typer.Option(help="The shop folder.")],
-    version: Annotated[str | None, typer.Option(help="A version that `models list` shows. Default: champion.")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="As `models list` shows it, of any shop. Default: champion.")
+    ] = None,
 ) -> None:
     """Evaluate a published bundle on the held-out split of a shop, beside the baselines fitted on that shop.
 
     Example: shopkeeper evaluate recommender --data shops/beauty
     """
+    from cluster.checked_shop import open_checked
     from cluster.commands.train import metrics_text
     from cluster.jobs import find_job, resolve_bundle
-    from training.contracts.shop import Shop
 
-    found, shop = find_job(job), Shop(data)
+    found, shop = find_job(job), open_checked(data, progress=output.progress)
     bundle = resolve_bundle(home(), shop.info.shop_id, job, version)
     result = found.evaluate(bundle.folder, shop)
     output.answer(

@@ -17,7 +17,9 @@ def predict(
     job: Annotated[str, typer.Argument(help="The job, e.g. recommender.")],
     data: Annotated[Path, typer.Option(help="The shop folder.")],
     out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
-    version: Annotated[str | None, typer.Option(help="A version that `models list` shows. Default: champion.")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="As `models list` shows it, of any shop. Default: champion.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Predictions per user.")] = 10,
     workers: Annotated[int, typer.Option(min=1, help="Actors that predict side by side.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT.")] = False,
@@ -26,12 +28,12 @@ def predict(
 
     Example: shopkeeper predict recommender --data shops/beauty --out tonight.parquet
     """
+    from cluster.checked_shop import open_checked
     from cluster.jobs import find_job, resolve_bundle
     from cluster.local.ray_session import joined_ray
     from training.contracts.atomic import refuse_occupied
-    from training.contracts.shop import Shop
 
-    found, shop = find_job(job), Shop(data)
+    found, shop = find_job(job), open_checked(data, progress=output.progress)
     refuse_occupied(out, force=force)
     bundle = resolve_bundle(home(), shop.info.shop_id, job, version)
     with joined_ray(home()):

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from cluster.local.run_state import RunState
 
 WAIT_ALL_S = 1800.0
-STOP_S = 45.0
 
 
 @command
@@ -38,6 +37,8 @@ def up(
 
     Example: shopkeeper up --data shops/beauty --port 8001 --detach
     """
+    from cluster.local.processes import end_tree
+    from cluster.local.run_state import log_file
     from cluster.local.supervisor import UpOptions, start
 
     place = home()
@@ -46,7 +47,7 @@ def up(
         from cluster.checked_shop import open_checked
 
         data = open_checked(data.absolute(), progress=output.progress).path
-    log = place.run / "supervisor.log"
+    log = log_file(place)
     options = UpOptions(
         data=str(data) if data else None, port=port, profile=profile, seed=seed,
         parent_pid=None if detach else os.getpid(),
@@ -63,7 +64,7 @@ def up(
             process.wait()
             raise ShopkeeperError(f"the system stopped by itself: see {log}")
     except BaseException:
-        stop(process)
+        end_tree(process.pid)
         raise
 
 
@@ -105,17 +106,6 @@ def _await(output: Output, place: Home, process: subprocess.Popen[bytes], log: P
 def _died(state: RunState | None, code: int, log: Path) -> ShopkeeperError:
     cause = state.error if state and state.error else f"it ended with exit code {code}: see {log}"
     return InputError(cause) if state and state.exit_code == InputError.exit_code else ShopkeeperError(cause)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the supervisor to leave; insist after STOP_S."""
-    if process.poll() is not None:
-        return
-    process.terminate()
-    try:
-        process.wait(timeout=STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
 
 
 def _welcome(state: RunState, *, detached: bool) -> str:

@@ -39,6 +39,7 @@ class RunState(BaseModel):
 
     pid: int
     phase: Phase
+    ready: bool = False
     url: str
     shop_id: str
     shop: str
@@ -52,10 +53,6 @@ class RunState(BaseModel):
     error: str | None = None
     exit_code: int = 1
     updated_s: float = Field(default_factory=time.time)
-
-    @property
-    def ready(self) -> bool:
-        return self.phase == "serving"
 
     def save(self, home: Home) -> None:
         self.updated_s = time.time()

@@ -9,11 +9,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import psutil
@@ -31,7 +30,7 @@ from cluster.progress import watch
 from training.contracts.errors import ShopkeeperError
 from training.contracts.shop import Shop
 
-TICK_S = 2.0
+TICK_S, POLL_S = 2.0, 0.5
 START_DEADLINE_S = 600.0
 SAMPLE = "sample"
 
@@ -54,7 +53,6 @@ class Supervisor:
 
     def __init__(self, home: Home, options: UpOptions) -> None:
         self.home, self.options = home, options
-        self.stopping = threading.Event()
         self.trainer: BackgroundProcess | None = None
         self.painter: BackgroundProcess | None = None
         self.usage, self.progress = UsageMeter(os.getpid()), watch(sys.stderr)
@@ -75,7 +73,9 @@ class Supervisor:
                 self._start_training(shop)
                 self._serve(shop)
                 self._watch(shop)
+            except SystemExit:
                 self._save(phase="stopped", error=None)
+                raise
             except Exception as error:
                 self._save(phase="failed", error=cause_of(error), exit_code=getattr(error, "exit_code", 1))
                 raise
@@ -108,20 +108,21 @@ class Supervisor:
         if self.trainer is not None or not waiting:
             return
         print(f"training {waiting[0]} on {shop.path}", file=sys.stderr, flush=True)
-        self.trainer = train_in_background(waiting[0], shop.path)
-        self._save(phase=self.state.phase if self.state.ready else "training", training=waiting[0])
+        self.trainer = train_in_background(waiting[0], shop.path, answer=self.home.run / f"train-{waiting[0]}.json")
+        self._save(phase="serving" if self.state.phase == "serving" else "training", training=waiting[0])
 
     def _reap_training(self, shop: Shop) -> None:
         """Note how a finished training ended and start the next; without a recommender there is nothing to serve."""
         if self.trainer is None or self.trainer.ended() is None:
             return
-        job, code, self.trainer = self.trainer.label, self.trainer.ended(), None
+        finished, self.trainer = self.trainer, None
         self._save(training=None)
-        if code:
-            self.failed_jobs[job] = f"training {job} ended with exit code {code}"
-            if not self.state.ready:
-                raise ShopkeeperError(f"{self.failed_jobs[job]}: see {self.home.run / 'supervisor.log'}")
-            self._save(error=self.failed_jobs[job])
+        if finished.ended():
+            failure = finished.failure()
+            self.failed_jobs[finished.label] = str(failure)
+            if not self.state.phase == "serving":
+                raise failure
+            self._save(error=f"training {finished.label}: {failure}")
         self._start_training(shop)
 
     def _serve(self, shop: Shop) -> None:
@@ -139,9 +140,10 @@ class Supervisor:
             if time.monotonic() > deadline_s:
                 raise ShopkeeperError(f"no recommendations within {START_DEADLINE_S:.0f} s: see {self.home.run}")
             self._reap_training(shop)
-            if self.stopping.wait(0.5) or self._orphaned():
+            if self._orphaned():
                 return
-        self._save(phase="serving", routes=self._routes(), missing=self._missing(shop))
+            time.sleep(POLL_S)
+        self._save(phase="serving", ready=True, routes=self._routes(), missing=self._missing(shop))
 
     def _watch(self, shop: Shop) -> None:
         """Keep the state file true until told to stop."""
@@ -151,6 +153,7 @@ class Supervisor:
             self._reap_training(shop)
             said = self._readiness()
             self._save(
+                ready=bool(said.get("ready")),
                 missing=self._missing(shop),
                 release=said.get("release", self.state.release),
                 deployments=deployment_states(
@@ -158,8 +161,7 @@ class Supervisor:
                 ),
                 usage=self.usage.read(),
             )
-            if self.stopping.wait(TICK_S):
-                return
+            time.sleep(TICK_S)
 
     def _ready(self) -> bool:
         try:
@@ -202,7 +204,7 @@ def main(arguments: list[str]) -> int:
     options = UpOptions.model_validate_json(arguments[0])
     supervisor = Supervisor(home(), options)
     for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda *_: supervisor.stopping.set())
+        signal.signal(signum, _leave)
     try:
         supervisor.run()
     except ShopkeeperError as error:
@@ -214,6 +216,13 @@ def main(arguments: list[str]) -> int:
         print(f"error: {cause_of(error)} (traceback in {told})", file=sys.stderr, flush=True)
         return 1
     return 0
+
+
+def _leave(*_: object) -> NoReturn:
+    """Leave once, through every `finally`."""
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, signal.SIG_IGN)
+    sys.exit(0)
 
 
 def command_line(options: UpOptions) -> list[str]:

@@ -12,6 +12,7 @@ from training.bundles.registry import Registry
 from training.bundles.store import BundleStore, new_version
 from training.contracts.shop import Shop
 from training.jobs.job import FitResult
+from training.jobs.tracking import track
 
 
 def publish(
@@ -42,6 +43,7 @@ def publish(
     champion = registry.get("champion")
     if champion is None or job not in champion.jobs:
         registry.promote(job, manifest.version, reason=f"first {job} of this shop")
+    track(manifest)
     return manifest
 
 

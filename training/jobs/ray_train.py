@@ -14,11 +14,13 @@ from ray.train.torch import TorchTrainer
 
 from training.contracts.atomic import write_bytes
 from training.contracts.errors import ShopkeeperError
+from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.jobs.job import FitResult
 from training.jobs.registry import JOBS
+from training.jobs.relayed_progress import ProgressFile, shown
 
-RESULT_FILE = "result.json"
+RESULT_FILE, PROGRESS_FILE = "result.json", "progress.jsonl"
 WORKER_FAILURES = 3
 
 
@@ -47,6 +49,7 @@ def fit_on_ray(
     workers: int = 1,
     cpus_per_worker: float = 1,
     gpu: bool = False,
+    progress: Progress = NoProgress(),
 ) -> FitResult:
     """`fit` on `workers` Ray Train workers (gloo, or NCCL with `gpu`); resumes the run that `run_folder` holds.
 
@@ -74,7 +77,8 @@ def fit_on_ray(
         ),
     )
     try:
-        trainer.fit()
+        with shown(run_folder / PROGRESS_FILE, progress):
+            trainer.fit()
     except Exception as error:
         raise ShopkeeperError(f"training {job} failed on Ray: {root_cause(error)}") from error
     return FitResult.model_validate_json((run_folder / RESULT_FILE).read_bytes())
@@ -92,6 +96,7 @@ def _fit_one_worker(settings: dict[str, Any]) -> None:
     config = job.config.model_validate(settings["config"])
     with tempfile.TemporaryDirectory() as scratch:
         report = RayReport(Path(scratch))
-        result = job.fit(config, job.load(shop, config), report, out / "bundle")
+        progress = ProgressFile(out / PROGRESS_FILE) if report.rank == 0 else NoProgress()
+        result = job.fit(config, job.load(shop, config), report, out / "bundle", progress=progress)
         if report.rank == 0:
             write_bytes(out / RESULT_FILE, result.model_dump_json(indent=1).encode())

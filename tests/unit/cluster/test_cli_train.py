@@ -64,7 +64,8 @@ def test_without_a_champion_evaluate_says_how_to_get_one(shopkeeper: Run, tmp_pa
 
 
 def test_a_home_without_bundles_says_so(shopkeeper: Run) -> None:
-    result = shopkeeper("models", "list", "--json")
+    assert shopkeeper("models", "list", "--json").json() == {"models": []}
+    result = shopkeeper("models", "rollback", "recommender", "--json")
     assert result.code == 2
     assert result.json()["problems"][0]["problem"] == "no bundles yet"
 
