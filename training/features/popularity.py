@@ -13,22 +13,26 @@ from training.features.vocabulary import Vocabulary
 
 
 class PopularityHistory:
-    """Interest events per item over the POPULARITY_DAYS whole days before any day."""
+    """Interest events per item over the POPULARITY_DAYS whole days before any day.
+
+    Only the day last asked for is kept: ask in order of time.
+    """
 
     def __init__(self, histories: Histories, vocabulary: Vocabulary) -> None:
         order = np.argsort(histories.timestamps_us_N, kind="stable")
         self._days_N: npt.NDArray[np.int64] = histories.timestamps_us_N[order] // DAY_US
         self._codes_N = histories.codes_N[order]
         self._vocabulary = vocabulary
-        self._by_day: dict[int, Mapping[str, float]] = {}
+        self._day: int | None = None
+        self._popularity: Mapping[str, float] = {}
 
     def at(self, as_of_us: int) -> Mapping[str, float]:
         """log popularity by item_id, of the days before that of `as_of_us`."""
         day = as_of_us // DAY_US
-        if day not in self._by_day:
+        if day != self._day:
             first, last = np.searchsorted(self._days_N, (day - POPULARITY_DAYS, day))
-            self._by_day[day] = popularity_of(self._codes_N[first:last], self._vocabulary)
-        return self._by_day[day]
+            self._day, self._popularity = day, popularity_of(self._codes_N[first:last], self._vocabulary)
+        return self._popularity
 
     def latest(self) -> Mapping[str, float]:
         """That of the day after the last event: what serving starts from."""

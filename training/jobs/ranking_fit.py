@@ -80,11 +80,15 @@ class Replay:
             ordinal_time=self.ordinal,
         )
 
-    def choices(self, cases: Cases) -> Iterator[Choice | None]:
+    def choices(self, cases: Cases) -> list[Choice | None]:
         """Each case's target among retrieval's candidates; None where retrieval does not find it."""
+        in_time = np.argsort(cases.times_us_U, kind="stable")
+        found: list[Choice | None] = [None] * len(cases)
         for first in range(0, len(cases), BLOCK_USERS):
-            block = cases.take(np.arange(first, min(first + BLOCK_USERS, len(cases))))
-            yield from self._block(block)
+            rows = in_time[first : first + BLOCK_USERS]
+            for row, choice in zip(rows, self._block(cases.take(rows)), strict=True):
+                found[row] = choice
+        return found
 
     def features(self, user: str, as_of_us: int, item_ids: Sequence[str], scores_C: Floats) -> Floats:
         """features_CF of `item_ids` for the user just before `as_of_us`."""
@@ -135,13 +139,13 @@ def fit_ranking(shop: Shop, recommender: Recommender, histories: Histories, spli
     replay = Replay(shop, recommender, histories, split)
     users = np.sort(rng.permutation(len(split.validation))[:MAX_USERS])
     held_out_U = rng.random(len(users)) < HOLDOUT
-    replayed = list(replay.choices(split.validation.take(users)))
+    replayed = replay.choices(split.validation.take(users))
     fitting = [choice for choice, held in zip(replayed, held_out_U, strict=True) if choice is not None and not held]
     judging = [choice for choice, held in zip(replayed, held_out_U, strict=True) if held]
     logged = list(_logged_choices(shop, replay, histories, split, users[~held_out_U]))
     variants = _variants(fitting, logged) or {UNFITTED: retrieval_order()}
     best, said = _choose(variants, judging)
-    test = list(replay.choices(split.test.take(np.sort(rng.permutation(len(split.test))[:MAX_USERS]))))
+    test = replay.choices(split.test.take(np.sort(rng.permutation(len(split.test))[:MAX_USERS])))
     metrics = {
         "two_stage_ndcg@10": float(_gains(test, variants[best].predict).mean()) if test else 0.0,
         "one_stage_ndcg@10": float(_gains(test, _retrieval).mean()) if test else 0.0,
@@ -216,7 +220,7 @@ def _logged_choices(
         pc.is_in(slates["recommendation_id"], value_set=pa.array(sorted(validated - spoiled), pa.string()))
     )
     known = set(replay.recommender.vocabulary.ids)
-    for row in slates.to_pylist():
+    for row in slates.sort_by("as_of").to_pylist():
         item_ids = [entry["item_id"] for entry in row["slate"] if entry["item_id"] in known]
         chosen_C = np.asarray([item_id in chosen[row["recommendation_id"]] for item_id in item_ids], np.bool_)
         if 0 < chosen_C.sum() < len(item_ids):

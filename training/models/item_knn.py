@@ -14,10 +14,11 @@ from scipy import sparse
 
 from training.features.sequences import Sequences
 from training.features.vocabulary import Codes
-from training.metrics import Floats
+from training.metrics import Floats, Ints
 from training.models.retriever import Retriever
 
 LONGEST_HISTORY = 200
+PAIRS_PER_BLOCK = 2_000_000
 
 
 class ItemKnn(Retriever):
@@ -35,14 +36,15 @@ class ItemKnn(Retriever):
         users_UI = incidence(train.last(LONGEST_HISTORY), items)
         users_UI.data[:] = 1.0
         # A user of many items says less about each pair of them.
-        weights_U = 1.0 / np.sqrt(np.maximum(np.diff(users_UI.indptr), 1))
-        together = (users_UI.T @ sparse.diags(weights_U.astype(np.float32)) @ users_UI).tocsr()
-        norms_I = np.sqrt(together.diagonal() + shrinkage)
-        inverse = sparse.diags((1.0 / np.maximum(norms_I, 1e-6)).astype(np.float32))
-        similarities = (inverse @ together @ inverse).tocsr()
-        similarities.setdiag(0.0)
-        similarities.eliminate_zeros()
-        return cls(strongest(similarities, neighbours))
+        weights_U = (1.0 / np.sqrt(np.maximum(np.diff(users_UI.indptr), 1))).astype(np.float32)
+        weighted_IU = (users_UI.T @ sparse.diags(weights_U)).tocsr()
+        norms_I = np.sqrt(users_UI.T @ weights_U + shrinkage)
+        inverse_I = (1.0 / np.maximum(norms_I, 1e-6)).astype(np.float32)
+        blocks = [
+            strongest(_similarities(weighted_IU, users_UI, inverse_I, block), neighbours)
+            for block in _blocks(users_UI, weighted_IU)
+        ]
+        return cls(sparse.vstack(blocks, format="csr"))
 
     def with_decay(self, decay: float) -> Self:
         """The same similarities, a token counting `decay` times as much as the one after it."""
@@ -69,6 +71,27 @@ class ItemKnn(Retriever):
         shape = (settings["items"], settings["items"])
         matrix = sparse.csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
         return cls(matrix, decay=settings["decay"])
+
+
+def _blocks(users_UI: sparse.csr_matrix, weighted_IU: sparse.csr_matrix) -> list[Ints]:
+    """Rows of items that together have about PAIRS_PER_BLOCK pairs."""
+    met_I = np.diff(users_UI.indptr)[weighted_IU.indices]
+    pairs_I = np.minimum(np.diff(np.append(0, np.cumsum(met_I))[weighted_IU.indptr]), weighted_IU.shape[0])
+    block_I = np.cumsum(pairs_I) // PAIRS_PER_BLOCK
+    return np.split(np.arange(len(block_I)), np.flatnonzero(np.diff(block_I)) + 1)
+
+
+def _similarities(
+    weighted_IU: sparse.csr_matrix, users_UI: sparse.csr_matrix, inverse_I: Floats, block: Ints
+) -> sparse.csr_matrix:
+    """Shrunk cosines of the items in `block` with all others, none with themselves."""
+    together = weighted_IU[block] @ users_UI
+    rows = np.repeat(block, np.diff(together.indptr))
+    together.data *= inverse_I[rows]
+    together.data *= inverse_I[together.indices]
+    together.data[rows == together.indices] = 0.0
+    together.eliminate_zeros()
+    return together
 
 
 def incidence(sequences: Sequences, items: int) -> sparse.csr_matrix:

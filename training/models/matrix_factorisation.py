@@ -22,6 +22,7 @@ from training.models.retriever import NO_GAIN, Gain, VectorRetriever
 CG_STEPS = 3
 FOLD_IN_STEPS = 8
 LONGEST_HISTORY = 1000
+ENTRIES_AT_ONCE = 262_144
 
 
 class MatrixFactorisation(VectorRetriever):
@@ -107,7 +108,7 @@ class _Problem:
         ridge_R1 = (self.regularisation * events_R1).astype(np.float32)
 
         def normal(v_RD: Floats) -> Floats:
-            seen_N = np.einsum("nd,nd->n", v_RD[rows], fixed_CD[weights_RC.indices]) * weights_RC.data
+            seen_N = _products(v_RD, rows, fixed_CD, weights_RC.indices) * weights_RC.data
             seen_RC = sparse.csr_matrix((seen_N, weights_RC.indices, weights_RC.indptr), shape=weights_RC.shape)
             return v_RD @ unseen_DD + ridge_R1 * v_RD + seen_RC @ fixed_CD
 
@@ -122,3 +123,14 @@ class _Problem:
             direction = residual + (renewed / np.maximum(energy, 1e-12))[:, None] * direction
             energy = renewed
         return x_RD.astype(np.float32)
+
+
+def _products(
+    x_RD: Floats, rows_N: npt.NDArray[np.integer[Any]], y_CD: Floats, columns_N: npt.NDArray[np.integer[Any]]
+) -> Floats:
+    """x[row] . y[column] of each entry, in pieces: all the vectors at once would not fit in memory."""
+    products_N = np.empty(len(rows_N), np.float32)
+    for first in range(0, len(rows_N), ENTRIES_AT_ONCE):
+        piece = slice(first, first + ENTRIES_AT_ONCE)
+        np.einsum("nd,nd->n", x_RD[rows_N[piece]], y_CD[columns_N[piece]], out=products_N[piece])
+    return products_N
