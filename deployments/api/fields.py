@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 MAX_ID = 256
 MAX_CONTEXT_KEYS = 50
@@ -39,7 +40,13 @@ def _past_epoch(value: Any) -> Any:
     return moment
 
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID)]
+def _printable(value: str) -> str:
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise ValueError("has a control character")
+    return value
+
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID), AfterValidator(_printable)]
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 Time = Annotated[datetime, BeforeValidator(_past_epoch), WithJsonSchema({"type": "string", "format": "date-time"})]
 Context = Annotated[

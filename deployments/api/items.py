@@ -24,7 +24,7 @@ EXAMPLE = {
 }  # fmt: skip
 Amount = Annotated[float, Field(ge=0)]
 Labels = Annotated[list[Annotated[str, StringConstraints(max_length=1024)]], Field(max_length=200)]
-ItemId = Annotated[str, Path(min_length=1, max_length=MAX_ID)]
+ItemId = Annotated[Id, Path()]
 
 
 class ItemIn(Request):

@@ -54,7 +54,7 @@ async def put_users(request: HttpRequest, gateway: Annotated[Gateway, Depends(ga
     responses={200: {"model": MergeAnswer}, **problem_responses(413, 415, 422, 503)},
 )
 async def merge_user(
-    user_id: Annotated[str, Path(min_length=1, max_length=MAX_ID)],
+    user_id: Annotated[Id, Path()],
     body: Annotated[MergeIn, Body(examples=[{"anonymous_id": "device-7f3a"}])],
     gateway: Annotated[Gateway, Depends(gateway_of)],
 ) -> Response:

@@ -16,6 +16,8 @@ from deployments.state.clock import ShopClock, clock_offset_us, from_us, to_us, 
 from deployments.state.events import EventRow, Outcome
 from deployments.state.records import Row, ServedRow, SlateEntry
 from deployments.state.store import Store
+from training.contracts.checks.columns import has_control_character, true_rows
+from training.contracts.errors import InputError, Problem, shorten
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop, ShopInfo
 from training.contracts.tables import TIMESTAMP
@@ -92,11 +94,26 @@ def _import_table(
     for piece in shop.batches(table, rows=PIECE_ROWS):
         read += piece.num_rows
         if read > done:
+            _refuse_odd_ids(table, piece, read - piece.num_rows)
             _write(store, table, piece, outcomes)
             mark = {"fingerprint": fingerprint, "table": table, "rows": read}
             store.set_meta({"import_progress": json.dumps(mark)})
         told.advance(piece.num_rows)
     return read
+
+
+def _refuse_odd_ids(table: str, piece: pa.Table, first_row: int) -> None:
+    """SQLite and its JSON read an id with NUL only as far as there."""
+    for name in piece.column_names:
+        if name.endswith("_id") and pa.types.is_string(piece.schema.field(name).type):
+            rows = true_rows(has_control_character(piece.column(name)))
+            if len(rows):
+                found = shorten(piece.column(name)[int(rows[0])].as_py())
+                problem = Problem(
+                    table=table, column=name, row=first_row + int(rows[0]), problem="control character in an id",
+                    found=found,
+                )  # fmt: skip
+                raise InputError(problem)
 
 
 def _rows_done(store: Store, table: str, fingerprint: str) -> int:

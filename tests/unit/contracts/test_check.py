@@ -269,3 +269,10 @@ def test_other_forms_of_strings_are_strings(shop: Path, type_: pa.DataType) -> N
     write(shop, "items", {"item_id": pa.array(["a", "b"]).cast(type_), "price": pa.array([1, 2], pa.int32())})
     assert check_shop(shop).ok
     assert Shop(shop).table("items", ["item_id", "price"]).to_pydict() == {"item_id": ["a", "b"], "price": [1.0, 2.0]}
+
+
+@pytest.mark.parametrize("odd", ["a\0b", "a\nb", "\x7f", "\x85"])
+def test_control_characters_in_ids(shop: Path, odd: str) -> None:
+    write(shop, "events", events(user_id=["u0", "u0", odd, "u1"]))
+    (problem,) = errors(shop)
+    assert (problem.table, problem.column, problem.row) == ("events", "user_id", 2)

@@ -305,3 +305,12 @@ def test_pages(http: TestClient) -> None:
 def _referred(document: dict[str, Any], body: dict[str, Any]) -> bool:
     name = body["schema"]["$ref"].rsplit("/", 1)[1]
     return bool(document["components"]["schemas"][name].get("examples"))
+
+
+def test_control_characters_in_ids(http: TestClient) -> None:
+    error = problem(http.post("/v1/recommendations", json={"user_id": "a\0b"}), 422)["errors"][0]
+    assert (error["field"], error["problem"]) == ("user_id", "has a control character")
+    problem(http.get("/v1/items/a%00b"), 422)
+    document = http.put("/v1/items", json={"items": [{"item_id": "i01\0"}, {"item_id": "i01", "stock": 4}]}).json()
+    assert (document["upserted"], document["rejected"][0]["index"]) == (1, 0)
+    assert http.get("/v1/items/i01").json()["title"] == "Thing 1"

@@ -6,16 +6,20 @@ import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from deployments.state.events import EventRow
+from deployments.state.importing import import_shop
 from deployments.state.open import open_store
 from deployments.state.sqlite import SqliteStore
 from deployments.state.sqlite_schema import MIGRATIONS, migrate
 from deployments.state.store import StoreUnavailable
 from training.contracts.errors import InputError
+from training.contracts.shop import Shop, ShopInfo, new_shop
 
 
 @pytest.fixture
@@ -109,3 +113,15 @@ def test_several_may_open_a_new_file_at_once(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert set(pool.map(open_new, range(80))) == {0}
+
+
+def test_an_id_with_nul_is_not_imported(tmp_path: Path) -> None:
+    info = ShopInfo(shop_id="shop", reference_date=datetime(2025, 7, 1, tzinfo=UTC))
+    with new_shop(tmp_path / "shop", info) as writer:
+        writer.write("items", pa.table({"item_id": ["a", "b\0"]}))
+    store = SqliteStore(tmp_path / "state.sqlite", "shop")
+    with pytest.raises(InputError) as caught:
+        import_shop(store, Shop(tmp_path / "shop"))
+    (problem,) = caught.value.problems
+    assert (problem.table, problem.column, problem.row) == ("items", "item_id", 1)
+    store.close()

@@ -76,6 +76,8 @@ def check_values(spec: TableSpec, name: str, column: pa.Array, first_row: int, f
         findings.rows(spec.name, name, "empty id", true_rows(pc.equal(column, ""), first_row))
         long = true_rows(pc.greater(pc.utf8_length(column), MAX_ID_CHARACTERS), first_row)
         findings.rows(spec.name, name, "id too long", long, allowed=f"{MAX_ID_CHARACTERS} characters")
+        odd = true_rows(has_control_character(column))
+        findings.rows(spec.name, name, "control character in an id", odd + first_row, found=column.take(pa.array(odd)))
     for path, values, rows in leaves(column):
         if pa.types.is_floating(values.type):
             wrong = true_rows(pc.invert(pc.is_finite(values)))
@@ -83,6 +85,11 @@ def check_values(spec: TableSpec, name: str, column: pa.Array, first_row: int, f
                 spec.name, f"{name}{path}", "not a finite number", rows[wrong] + first_row,
                 found=values.take(pa.array(wrong)), allowed="a number, or null",
             )  # fmt: skip
+
+
+def has_control_character(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """Which strings hold a character that is not printed, such as NUL or a line end."""
+    return pc.match_substring_regex(column, r"\p{Cc}")
 
 
 def true_rows(mask: pa.Array, first_row: int = 0) -> np.ndarray:
