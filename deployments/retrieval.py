@@ -10,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from deployments.catalogue import PAGE_ITEMS
 from deployments.live import LiveShop
 from deployments.messages import Candidates, RetrievalQuery
 from deployments.slot_masks import Bools, SlotMasks
+from deployments.state.records import Row
 from training.bundles.manifest import Manifest
 from training.models.recommender import Recommender
 
@@ -50,11 +52,13 @@ class Retrieval:
 
     def follow(self) -> None:
         """Make later items retrievable; deleted and sold-out ones are masked by the catalogue."""
-        while entries := self.live.store.catalogue_since(self._seq):
-            items = [entry.item for entry in entries if entry.item is not None and not self._trained(entry.item_id)]
-            if items:
-                self.recommender.upsert_many(items)
-            self._seq = entries[-1].seq
+        seq, news = self._seq, list[Row]()
+        while entries := self.live.store.catalogue_since(seq, limit=PAGE_ITEMS):
+            seq = entries[-1].seq
+            news += [entry.item for entry in entries if entry.item and not self.recommender.trained(entry.item_id)]
+        if news:
+            self.recommender.upsert_many(news)
+        self._seq = seq
 
     def answer(self, queries: Sequence[RetrievalQuery]) -> list[Candidates]:
         """All that is scored by history shares one pass of the model."""
@@ -123,9 +127,3 @@ class Retrieval:
         if plan.likeness and query.mode == "history":
             affinity_C = np.array([plan.likeness.get(slot, 0.0) for slot in scored], np.float32)
         return Candidates(query.version, item_ids + unscored, scores_C, affinity_C, age_ms)
-
-    def _trained(self, item_id: str) -> bool:
-        """Items with training history keep the vector they were trained to."""
-        slot = self.recommender.slot(item_id)
-        counts_I = self.recommender.counts_I
-        return slot is not None and slot < len(counts_I) and bool(counts_I[slot] > 0)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
+from training.features.content import content_tokens
 from training.features.sequences import collapse
 from training.features.vocabulary import UNKNOWN, Codes, Vocabulary
 from training.indexes.flat import FlatIndex
@@ -17,6 +19,7 @@ from training.metrics import Bools, Floats, Ints, top_k
 from training.models.content_regression import NEIGHBOURS, ContentRegression
 from training.models.retriever import Gain, Retriever, VectorRetriever, load_retriever, with_gains
 
+A = TypeVar("A", bound=np.generic)
 FEATURES_FILE = "features.json"
 SLOTS_FILE = "slots.safetensors"
 INDEX_FOLDER = "index"
@@ -46,11 +49,18 @@ class Recommender:
         self.item_ids = list(vocabulary.ids)
         self._slots = {item_id: slot for slot, item_id in enumerate(self.item_ids)}
         self._neighbours_SK, self._weights_SK = neighbours_IK, weights_IK
-        self._live_S = np.ones(len(self.item_ids), np.bool_)
-        self._order_S = np.arange(len(self.item_ids))
+        self._contents: dict[str, int] = {}
         self._lock = threading.RLock()
-        self._index = index if index is not None else self._build_index()
-        self._refresh()
+        # Between 0 and 1, so that the ranker, which learns from warm users' scores, does not saturate on cold ones.
+        share_I = np.log1p(counts_I) / np.log1p(max(int(counts_I.max(initial=0)), 1))
+        self._share_I = share_I.astype(np.float32)
+        self._popularity_S, self._order_S = np.zeros(0, np.float32), np.zeros(0, np.int64)
+        if isinstance(retriever, VectorRetriever):
+            self._vectors_SD = self._units_SD = np.zeros((0, retriever.item_vectors_ID.shape[1]), np.float32)
+        self._derive(np.arange(len(self.item_ids)))
+        self._index = index
+        if index is None and isinstance(retriever, VectorRetriever):
+            self._index = FlatIndex.build(self.item_ids, self._vectors_SD)
 
     @classmethod
     def build(
@@ -138,14 +148,9 @@ class Recommender:
                     if weight > 0:
                         scores_I += weight * self.retriever.similarity(int(code))
                 scores_S = self._extend(scores_I[None])[0]
-            others_S = self._mask(allowed)
+            others_S = self._mask(allowed).copy()
             others_S[slot] = False
             return self._top(scores_S, k, others_S)
-
-    def popular(self, k: int, allowed: Bools | None = None) -> tuple[Ints, Floats]:
-        """Slots and scores by training interactions, what a cold start sees."""
-        with self._lock:
-            return self._top(self._popularity_S, k, allowed)
 
     def score(self, histories: Sequence[Codes]) -> Floats:
         """scores_BS of every slot, for evaluation; histories of codes, an empty one scored by popularity."""
@@ -157,73 +162,77 @@ class Recommender:
 
     def codes(self, item_ids: Sequence[str]) -> Codes:
         """Token codes of a history; an untrained item speaks through its nearest neighbour, or not at all."""
-        slots = [self._slots.get(item_id, UNKNOWN) for item_id in item_ids]
-        known = np.array([slot for slot in slots if slot != UNKNOWN and self._weights_SK[slot, 0] > 0], np.int64)
-        return collapse(self._neighbours_SK[known, 0] if len(known) else np.zeros(0, np.int32))
-
-    def upsert(self, item: Mapping[str, Any]) -> int:
-        """Make an item (fields of the items table) retrievable at once; returns its slot."""
-        return self.upsert_many([item])[0]
+        with self._lock:
+            slots = [self._slots.get(item_id, UNKNOWN) for item_id in item_ids]
+            known = np.array([slot for slot in slots if slot != UNKNOWN and self._weights_SK[slot, 0] > 0], np.int64)
+            return collapse(self._neighbours_SK[known, 0])
 
     def upsert_many(self, items: Sequence[Mapping[str, Any]]) -> list[int]:
-        """As `upsert`; the last of several with one item_id counts."""
-        unique = {str(item["item_id"]): item for item in items}
-        with self._lock:
-            for item_id in unique:
-                if item_id not in self._slots:
-                    self._add(item_id)
-            slots = {item_id: self._slots[item_id] for item_id in unique}
-            cold = [item_id for item_id, slot in slots.items() if not self._trained(slot)]
-            self._live_S[list(slots.values())] = True
-            if cold:
-                places = [slots[item_id] for item_id in cold]
-                found = self.regression.neighbours([unique[item_id] for item_id in cold])
-                self._neighbours_SK[places], self._weights_SK[places] = found
-            if self._index is not None:
-                self._index.upsert(list(slots), self._vectors(np.array(list(slots.values()), np.int64)))
-            self._refresh()
-            return [self._slots[str(item["item_id"])] for item in items]
+        """Make items (fields of the items table) retrievable at once; returns their slots.
 
-    def remove(self, item_id: str) -> None:
-        """No answer holds the item until it is upserted again; nothing happens where it is unknown."""
-        with self._lock:
-            slot = self._slots.get(item_id)
-            if slot is None:
-                return
-            self._live_S[slot] = False
-            if self._index is not None:
-                self._index.delete(item_id)
+        The last of several with one item_id counts. A trained item stays as it is, and one whose content is as before.
+        """
+        latest = {str(item["item_id"]): item for item in items}
+        contents = {item_id: hash(frozenset(content_tokens(item))) for item_id, item in latest.items()}
+        changed = [
+            item_id
+            for item_id, content in contents.items()
+            if not self.trained(item_id) and self._contents.get(item_id) != content
+        ]
+        if changed:
+            found = self.regression.neighbours([latest[item_id] for item_id in changed])
+            with self._lock:
+                self._place(changed, *found)
+                self._contents.update((item_id, contents[item_id]) for item_id in changed)
+        return [self._slots[str(item["item_id"])] for item in items]
 
-    def _add(self, item_id: str) -> None:
-        self._slots[item_id] = len(self.item_ids)
-        self.item_ids.append(item_id)
-        self._live_S = np.append(self._live_S, True)
-        self._neighbours_SK = np.vstack([self._neighbours_SK, np.zeros((1, NEIGHBOURS), np.int32)])
-        self._weights_SK = np.vstack([self._weights_SK, np.zeros((1, NEIGHBOURS), np.float32)])
-
-    def _trained(self, slot: int) -> bool:
+    def trained(self, item_id: str) -> bool:
+        """Whether the item has training history, and with it a vector of its own."""
+        slot = self._slots.get(item_id, len(self.counts_I))
         return slot < len(self.counts_I) and bool(self.counts_I[slot] > 0)
 
-    def _refresh(self) -> None:
-        """Recompute what is derived from the slots."""
-        # Between 0 and 1, so that the ranker, which learns from warm users' scores, does not saturate on cold ones.
-        share_I = np.log1p(self.counts_I) / np.log1p(max(int(self.counts_I.max(initial=0)), 1))
-        self._popularity_S = self._extend(share_I[None].astype(np.float32))[0]
-        self._order_S = np.argsort(np.argsort(np.array(self.item_ids, dtype=object), kind="stable"))
+    def _place(self, item_ids: Sequence[str], neighbours_QK: Codes, weights_QK: Floats) -> None:
+        """Put items, new ones in slots of their own, among their neighbours."""
+        fresh = [item_id for item_id in item_ids if item_id not in self._slots]
+        added = {item_id: len(self.item_ids) + place for place, item_id in enumerate(fresh)}
+        slots_Q = np.array([added.get(item_id, self._slots.get(item_id, 0)) for item_id in item_ids], np.int64)
+        self.item_ids.extend(fresh)
+        self._neighbours_SK = _grown(self._neighbours_SK, len(fresh))
+        self._weights_SK = _grown(self._weights_SK, len(fresh))
+        self._neighbours_SK[slots_Q], self._weights_SK[slots_Q] = neighbours_QK, weights_QK
+        self._derive(slots_Q)
+        if self._index is not None:
+            self._index.upsert(item_ids, self._vectors_SD[slots_Q])
+        # Last: whoever finds a slot finds all that belongs to it.
+        self._slots.update(added)
+
+    def _derive(self, slots_Q: Ints) -> None:
+        """Recompute what is derived from the slots, at those given; the order of all where some are new."""
+        added = len(self.item_ids) - len(self._order_S)
+        self._popularity_S = _grown(self._popularity_S, added)
+        self._popularity_S[slots_Q] = self._blend(self._share_I[None], slots_Q)[0]
+        if added:
+            self._order_S = np.argsort(np.argsort(np.array(self.item_ids, dtype=object), kind="stable"))
         if isinstance(self.retriever, VectorRetriever):
-            self._vectors_SD = self._vectors(np.arange(len(self.item_ids)))
-            norms_S1 = np.linalg.norm(self._vectors_SD, axis=1, keepdims=True)
-            self._units_SD = self._vectors_SD / np.maximum(norms_S1, 1e-12)
+            vectors_QD = self._vectors(self.retriever.item_vectors_ID, slots_Q)
+            norms_Q1 = np.linalg.norm(vectors_QD, axis=1, keepdims=True)
+            self._vectors_SD, self._units_SD = _grown(self._vectors_SD, added), _grown(self._units_SD, added)
+            self._vectors_SD[slots_Q], self._units_SD[slots_Q] = vectors_QD, vectors_QD / np.maximum(norms_Q1, 1e-12)
 
-    def _vectors(self, slots: Ints) -> Floats:
-        assert isinstance(self.retriever, VectorRetriever)
-        neighbours_SKD = self.retriever.item_vectors_ID[self._neighbours_SK[slots]]
-        return np.einsum("skd,sk->sd", neighbours_SKD, self._weights_SK[slots]).astype(np.float32)
+    def _vectors(self, vectors_ID: Floats, slots_Q: Ints) -> Floats:
+        """The weighted mean of the neighbours' vectors, one neighbour at a time: memory stays [Q x D]."""
+        vectors_QD = np.zeros((len(slots_Q), vectors_ID.shape[1]), np.float32)
+        for codes_Q, weights_Q in zip(self._neighbours_SK[slots_Q].T, self._weights_SK[slots_Q].T, strict=True):
+            rows = np.flatnonzero(weights_Q)
+            vectors_QD[rows] += vectors_ID[codes_Q[rows]] * weights_Q[rows, None]
+        return vectors_QD
 
-    def _build_index(self) -> FlatIndex | None:
-        if not isinstance(self.retriever, VectorRetriever):
-            return None
-        return FlatIndex.build(self.item_ids, self._vectors(np.arange(len(self.item_ids))))
+    def _blend(self, scores_BI: Floats, slots_Q: Ints) -> Floats:
+        """The weighted mean of the neighbours' scores, one neighbour at a time: memory stays [B x Q]."""
+        scores_BQ = np.zeros((len(scores_BI), len(slots_Q)), np.float32)
+        for codes_Q, weights_Q in zip(self._neighbours_SK[slots_Q].T, self._weights_SK[slots_Q].T, strict=True):
+            scores_BQ += scores_BI[:, codes_Q] * weights_Q
+        return scores_BQ
 
     def _extend(self, scores_BI: Floats) -> Floats:
         """Scores of the vocabulary as scores of every slot."""
@@ -231,21 +240,17 @@ class Recommender:
         scores_BS[:, : scores_BI.shape[1]] = scores_BI
         cold = self._cold_slots()
         if len(cold):
-            scores_BS[:, cold] = np.einsum(
-                "bsk,sk->bs", scores_BI[:, self._neighbours_SK[cold]], self._weights_SK[cold]
-            )
+            scores_BS[:, cold] = self._blend(scores_BI, cold)
         return scores_BS
 
     def _cold_slots(self) -> Ints:
         return np.concatenate([np.flatnonzero(self.counts_I == 0), np.arange(len(self.counts_I), len(self.item_ids))])
 
     def _mask(self, allowed: Bools | None) -> Bools:
-        """`allowed` over all slots of now, without the removed ones."""
-        mask_S = self._live_S.copy()
-        if allowed is not None:
-            mask_S[: len(allowed)] &= allowed[: len(mask_S)]
-            mask_S[len(allowed) :] = False
-        return mask_S
+        """`allowed` over all slots of now."""
+        if allowed is None:
+            return np.ones(len(self.item_ids), np.bool_)
+        return _grown(allowed, len(self.item_ids) - len(allowed))
 
     def _top(self, scores_S: Floats, k: int, allowed: Bools | None) -> tuple[Ints, Floats]:
         slots = np.flatnonzero(self._mask(allowed))
@@ -282,3 +287,8 @@ class Recommender:
         scores = np.concatenate([self._vectors_SD[own] @ vector_D + values[chosen], scores[others]])
         best = np.lexsort((self._order_S[slots], -scores))[:k]
         return slots[best], scores[best].astype(np.float32)
+
+
+def _grown(rows: npt.NDArray[A], more: int) -> npt.NDArray[A]:
+    """A copy of an array with `more` rows of zeros at its end, itself where there are none to add."""
+    return np.concatenate([rows, np.zeros((more, *rows.shape[1:]), rows.dtype)]) if more > 0 else rows
