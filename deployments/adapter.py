@@ -11,6 +11,8 @@ from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.api.application import create_api
@@ -18,11 +20,11 @@ from deployments.assembly import open_gateway, open_stage
 from deployments.config import DeploymentConfig, ServingConfig
 from deployments.middleware.auth import ApiKey
 from deployments.ray_telemetry import RayTelemetry
-from deployments.stages import StageStatus
+from deployments.stages import StageLost, StageStatus
 
 LOGGER = logging.getLogger("ray.serve")
-STALLED_S = 60.0
-"""A bundle may take this long to load before the replica counts as ill."""
+STALLED_S = 600.0
+"""A bundle and the catalogue's changes since may take this long to load before the replica counts as ill."""
 
 
 class StageReplica:
@@ -70,7 +72,12 @@ class HandlePort:
         self.handle = handle
 
     async def answer(self, query: Any) -> Any:
-        return await self.handle.answer.remote(query)
+        try:
+            return await self.handle.answer.remote(query)
+        except RayTaskError:
+            raise
+        except (RayActorError, DeploymentUnavailableError) as error:
+            raise StageLost(str(error)) from error
 
     async def status(self) -> StageStatus:
         found: StageStatus = await self.handle.status.remote()

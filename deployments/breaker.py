@@ -8,14 +8,14 @@ State = Literal["closed", "open"]
 
 
 class Breaker:
-    """Opens at once when the stage is gone, or after some timeouts in a row; closed again by a probe that succeeds.
+    """Opens at once when the stage is gone, or after some failures in a row; closed again by a probe that succeeds.
 
     No request of a client is ever used as a probe: while open, callers go without the stage.
     """
 
-    def __init__(self, *, timeouts_to_open: int) -> None:
-        self.timeouts_to_open = timeouts_to_open
-        self.timeouts = 0
+    def __init__(self, *, failures_to_open: int) -> None:
+        self.failures_to_open = failures_to_open
+        self.failures = 0
         self.state: State = "closed"
 
     @property
@@ -23,12 +23,13 @@ class Breaker:
         return self.state == "open"
 
     def succeeded(self) -> None:
-        self.timeouts = 0
+        self.failures = 0
         self.state = "closed"
 
-    def timed_out(self) -> None:
-        self.timeouts += 1
-        if self.timeouts >= self.timeouts_to_open:
+    def failed(self) -> None:
+        """It did not answer in time, or with an error."""
+        self.failures += 1
+        if self.failures >= self.failures_to_open:
             self.state = "open"
 
     def gone(self) -> None:

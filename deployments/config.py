@@ -1,4 +1,4 @@
-"""The typed form of configs/deployments/serving.yaml; Serve's own schema would accept typos silently."""
+"""The typed form of configs/deployments/*.yaml; Serve's own schema would accept typos silently."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class DeploymentConfig(_Strict):
 class BreakerConfig(_Strict):
     """When a stage is given up, and how often it is looked after until it is back."""
 
-    timeouts_to_open: int = Field(default=3, ge=1)
+    failures_to_open: int = Field(default=3, ge=1)
     patience_floor_s: Positive = 0.1
     probe_period_s: Positive = 0.25
     probe_timeout_s: Positive = 2.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from deployments.messages import Missing
 from deployments.patience import Patience
 from deployments.telemetry import Telemetry
 
+LOGGER = logging.getLogger("shopkeeper.stages")
+
 
 class StageStatus(NamedTuple):
     """Bundle versions in memory, the current one first, and what is wrong with the next one."""
@@ -23,11 +26,15 @@ class StageStatus(NamedTuple):
     up: bool = False
 
 
+class StageLost(Exception):
+    """The stage's process died or cannot be reached."""
+
+
 class Port(Protocol):
     """The way to a stage's replicas: a Serve handle, or the stage itself in this process."""
 
     async def answer(self, query: Any) -> Any:
-        """The stage's answer; raises where it is down."""
+        """The stage's answer; raises StageLost where it is down, anything else where it failed."""
 
     async def status(self) -> StageStatus:
         """What the replica asked holds; raises where the stage is down."""
@@ -59,7 +66,7 @@ class StageClient:
 
     def __init__(self, name: str, port: Port, *, config: BreakerConfig, telemetry: Telemetry) -> None:
         self.name, self.port, self.config, self.telemetry = name, port, config, telemetry
-        self.breaker = Breaker(timeouts_to_open=config.timeouts_to_open)
+        self.breaker = Breaker(failures_to_open=config.failures_to_open)
         self.patience = Patience(floor_s=config.patience_floor_s)
         self._probe: asyncio.Task[None] | None = None
         self._waiting: set[asyncio.Timeout] = set()
@@ -74,11 +81,15 @@ class StageClient:
         except TimeoutError:
             if not self.breaker.is_open:
                 self.patience.timed_out()
-                self._note("timeout", self.breaker.timed_out)
+                self._note("timeout", self.breaker.failed)
+            return None
+        except StageLost:
+            self._note("lost", self.breaker.gone)
             return None
         except Exception as error:
             # Any failure of a stage costs its part of the answer, never the answer.
-            self._note(type(error).__name__, self.breaker.gone)
+            LOGGER.warning("stage %s failed", self.name, exc_info=error)
+            self._note(type(error).__name__, self.breaker.failed)
             return None
         took_s = time.perf_counter() - started_s
         self.breaker.succeeded()

@@ -17,7 +17,7 @@ from deployments.messages import Missing
 from deployments.patience import Patience
 from deployments.releases import BundleWatcher
 from deployments.served_log import ServedLog
-from deployments.stages import StageClient, StageStatus
+from deployments.stages import StageClient, StageLost, StageStatus
 from deployments.state.records import ServedRow
 from deployments.telemetry import LocalTelemetry
 from tests.serving_shop import Home, Serving, client_of, serve_in_process, wait_until
@@ -46,7 +46,11 @@ class Faulty:
 
 
 async def dies() -> None:
-    raise ConnectionError("the replica is gone")
+    raise StageLost("the replica is gone")
+
+
+async def errs() -> None:
+    raise KeyError("a bug in the stage")
 
 
 async def hangs() -> None:
@@ -91,6 +95,13 @@ def test_dead_stage_costs_nothing_after_the_first_call(http: TestClient, faulty:
     wait_until(lambda: http.post("/v1/recommendations", json=BODY).json()["degraded"] == [])
 
 
+def test_a_stage_that_answers_with_an_error_is_not_dead(http: TestClient, faulty: dict[str, Faulty]) -> None:
+    faulty["ranking"].fault = errs
+    documents = [http.post("/v1/recommendations", json=BODY).json() for _ in range(5)]
+    assert {tuple(document["degraded"]) for document in documents} == {("ranking",)}
+    assert faulty["ranking"].calls == 3
+
+
 def test_slow_stage_keeps_the_deadline(http: TestClient, faulty: dict[str, Faulty]) -> None:
     faulty["retrieval"].fault = hangs
     document = http.post("/v1/recommendations", json=BODY, headers={"X-Timeout-Ms": "100"}).json()
@@ -108,15 +119,15 @@ def test_replica_without_the_bundle_is_no_error(http: TestClient, faulty: dict[s
     assert len(document["items"]) == 5
 
 
-def test_breaker_opens_after_timeouts_in_a_row() -> None:
-    breaker = Breaker(timeouts_to_open=3)
-    breaker.timed_out()
-    breaker.timed_out()
+def test_breaker_opens_after_failures_in_a_row() -> None:
+    breaker = Breaker(failures_to_open=3)
+    breaker.failed()
+    breaker.failed()
     breaker.succeeded()
-    breaker.timed_out()
-    breaker.timed_out()
+    breaker.failed()
+    breaker.failed()
     assert not breaker.is_open
-    breaker.timed_out()
+    breaker.failed()
     assert breaker.is_open
     breaker.succeeded()
     breaker.gone()
@@ -220,7 +231,7 @@ def test_whoever_waits_for_a_lost_stage_waits_no_longer() -> None:
     class Port:
         async def answer(self, query: str) -> str:
             await asyncio.sleep(60 if query == "slow" else 0)
-            raise ConnectionError
+            raise StageLost
 
         async def status(self) -> StageStatus:
             return StageStatus(up=True)
