@@ -37,7 +37,8 @@ def open_live(config: ServingConfig) -> LiveShop:
 
 def open_stage(name: str, config: ServingConfig, live: LiveShop | None = None) -> StageHost:
     """The stage `name`, still empty: `follow` loads its bundle."""
-    return StageHost(_watcher(config, partial(STAGES[name].load, live=live or open_live(config))))
+    live = live or open_live(config)
+    return StageHost(_watcher(config, partial(STAGES[name].load, live=live)), live)
 
 
 def open_gateway(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from deployments.policies.filters import Filter
 from deployments.state.records import CatalogueEntry, Row
-from deployments.state.store import Store, StoreUnavailable
+from deployments.state.store import Store
 from training.contracts.tables import TABLES, conform
 
 MAX_CHUNKS = 32
@@ -22,6 +23,7 @@ MAX_OUTDATED_SHARE = 0.25
 MAX_CACHED_MASKS = 256
 PAGE_ITEMS = 5_000
 POLL_S = 0.1
+LOGGER = logging.getLogger("shopkeeper.catalogue")
 
 _ITEMS = TABLES["items"]
 
@@ -165,11 +167,16 @@ class CatalogueTail:
             return self._moved.wait_for(lambda: self.catalogue.seq >= seq, timeout_s)
 
     def _run(self) -> None:
+        failing = False
         while not self._stopping.wait(self._poll_s):
             try:
                 self.catch_up()
-            except StoreUnavailable:
-                continue
+                failing = False
+            except Exception:
+                # Whatever went wrong may pass; the lag says that it has not yet.
+                if not failing:
+                    LOGGER.exception("the catalogue cannot be followed; it is tried again")
+                failing = True
 
 
 def _nullable_items() -> pa.Schema:

@@ -134,7 +134,7 @@ class Gateway:
             "missing": [] if current else list(JOBS),
             "release": current.release if current else None,
             "deployments": [
-                _status("gateway", state, version, self.watcher.problem),
+                _status("gateway", state, version, self.watcher.problem or self.live.problem()),
                 *(self._stage_status(name) for name in self.stages),
             ],
         }

@@ -10,6 +10,7 @@ from deployments.state.store import Store
 from training.features.ranking import ItemFacts, item_facts
 
 FACT_COLUMNS = ("category", "brand", "price", "created_at")
+MAX_LAG_S = 5.0
 
 
 class LiveShop:
@@ -32,6 +33,11 @@ class LiveShop:
     @property
     def view(self) -> CatalogueView:
         return self.catalogue.view
+
+    def problem(self) -> str | None:
+        """What is wrong with the catalogue; None while it keeps up with the store."""
+        lag_s = self.tail.lag_s
+        return f"the catalogue is {lag_s:.0f} s behind the store" if lag_s > MAX_LAG_S else None
 
     def age_ms(self) -> float:
         """Since the catalogue was last known to be level with the store."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 import uuid
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from deployments.config import RequestConfig
 from deployments.messages import Candidates, Missing, Mode, Ranked, RankingQuery, RetrievalQuery
-from deployments.middleware.limits import Deadline
+from deployments.middleware.limits import MAX_TIMEOUT_MS, Deadline
 from deployments.middleware.problems import field_problem
 from deployments.policies.cursor import MAX_ITEMS, Cursor, decode_cursor, encode_cursor, item_hash
 from deployments.policies.reasons import named, reasons
@@ -21,7 +20,7 @@ from deployments.policies.slate import Array, Pick, best_first, diversify, explo
 from deployments.popular import Popular
 from deployments.releases import Loaded
 from deployments.selection import Selection
-from deployments.stages import StageClient, answered
+from deployments.stages import StageClient, StageStatus, answered
 from deployments.state.clock import DAY_US
 from deployments.state.records import ServedRow, SlateEntry
 from training.contracts.errors import shorten
@@ -78,11 +77,28 @@ class Scored:
     retrieved: bool
 
 
+@dataclass(frozen=True)
+class StorePort:
+    """Reads of the store, asked for like a stage."""
+
+    gateway: Gateway
+
+    async def answer(self, query: Callable[[], Known]) -> Known:
+        return await self.gateway.in_store(query)
+
+    async def status(self) -> StageStatus:
+        await self.gateway.in_store(self.gateway.store.catalogue_seq)
+        return StageStatus(up=True)
+
+
 class SlateMaker:
     """Turns requests into answers, with whatever stages are up."""
 
     def __init__(self, gateway: Gateway, *, config: RequestConfig, stages: dict[str, StageClient]) -> None:
         self.gateway, self.config = gateway, config
+        # A store that hangs is given up like a stage, and one that is slow is waited for to the end of its share.
+        patient = config.breaker.model_copy(update={"patience_floor_s": MAX_TIMEOUT_MS / 1000})
+        self.profiles = StageClient("profile", StorePort(gateway), config=patient, telemetry=gateway.telemetry)
         self.retrieval, self.ranking = stages["retrieval"], stages["ranking"]
         self.live = gateway.live
         self.facts = gateway.live.facts
@@ -196,11 +212,10 @@ class SlateMaker:
                 store.seen(need.user_id) if need.leave_out_seen else (),
             )
 
-        try:
-            async with asyncio.timeout(need.deadline.share_s(self.config.stages.profile_share)):
-                need.known = await gateway.in_store(read)
-        except TimeoutError:
-            need.known = Known(Profile(need.user_id))
+        timeout_s = need.deadline.share_s(self.config.stages.profile_share)
+        known: Known | None = await self.profiles.ask(read, timeout_s=timeout_s)
+        need.known = known or Known(Profile(need.user_id))
+        if known is None:
             need.degraded.append("profile")
         need.as_of_us = max(gateway.clock.now_us(), need.known.profile.newest_us or 0)
         need.selection.exclude(need.known.purchased)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from deployments.live import LiveShop
 from deployments.messages import Missing
 from deployments.releases import BundleWatcher
 from deployments.stages import StageStatus
@@ -23,8 +24,8 @@ class StageModel(Protocol):
 class StageHost:
     """The current and the previous bundle of one stage."""
 
-    def __init__(self, watcher: BundleWatcher[StageModel]) -> None:
-        self.watcher = watcher
+    def __init__(self, watcher: BundleWatcher[StageModel], live: LiveShop) -> None:
+        self.watcher, self.live = watcher, live
 
     def follow(self) -> None:
         """Take up the champion, and the catalogue's changes in every bundle held."""
@@ -45,4 +46,4 @@ class StageHost:
 
     def status(self) -> StageStatus:
         versions = tuple(loaded.version for loaded in self.watcher.held())
-        return StageStatus(versions, self.watcher.problem, up=True)
+        return StageStatus(versions, self.watcher.problem or self.live.problem(), up=True)
