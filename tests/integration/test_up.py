@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import random
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,52 +10,25 @@ import httpx
 import psutil
 import pytest
 
+from tests.serving_shop import wait_until
+from tests.whole_system import (
+    LENGTH,
+    USERS,
+    answer,
+    free_port,
+    kill_system,
+    make_tiny_shop,
+    recommend,
+    shopkeeper,
+    system_tree,
+)
+
 pytestmark = pytest.mark.ray
-
-CLUSTERS, ITEMS_EACH, USERS = 6, 10, 150
-
-
-def shopkeeper(home: Path, *arguments: str, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cluster.cli", *arguments],
-        env={**os.environ, "SHOPKEEPER_HOME": str(home)},
-        capture_output=True, text=True, timeout=timeout_s, check=False,
-    )  # fmt: skip
-
-
-def answer(done: subprocess.CompletedProcess[str], code: int = 0) -> Any:
-    assert done.returncode == code, done.stderr
-    return json.loads(done.stdout)
-
-
-def wait_until(condition: Callable[[], bool], *, within_s: float = 60) -> None:
-    deadline_s = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline_s, "condition not met in time"
-        time.sleep(0.1)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sequences that wander inside a cluster of items, imported as any user would."""
-    folder = tmp_path_factory.mktemp("sequences")
-    chance = random.Random(0)
-    lines = []
-    for user in range(USERS):
-        items = chance.sample(range(ITEMS_EACH), 8)
-        lines.append(f"u{user} " + " ".join(f"{user % CLUSTERS}{item:02d}" for item in items))
-    (folder / "Tiny.txt").write_text("\n".join(lines) + "\n")
-    done = shopkeeper(
-        folder, "data", "import", "amazon-sequences", "--from", str(folder), "--out", str(folder / "shop")
-    )
-    assert done.returncode == 0, done.stderr
-    return folder / "shop"
+    return make_tiny_shop(tmp_path_factory.mktemp("sequences"))
 
 
 @pytest.fixture(scope="module")
@@ -76,12 +41,6 @@ def up(shop: Path, home: Path) -> Iterator[dict[str, Any]]:
     port = free_port()
     yield answer(shopkeeper(home, "up", "--data", str(shop), "--port", str(port), "--detach", "--wait-all", "--json"))
     shopkeeper(home, "down")
-
-
-def recommend(up: dict[str, Any], user_id: str, **fields: Any) -> dict[str, Any]:
-    response = httpx.post(f"{up['url']}/v1/recommendations", json={"user_id": user_id, **fields}, timeout=10)
-    assert response.status_code == 200, response.text
-    return dict(response.json())
 
 
 def test_up_answers_with_the_shops_own_champion(up: dict[str, Any]) -> None:
@@ -118,7 +77,7 @@ def test_status_tells_deployments_and_what_they_take(up: dict[str, Any], home: P
     def status() -> Any:
         return answer(shopkeeper(home, "status", "--json"))
 
-    wait_until(lambda: bool(status()["deployments"]))
+    wait_until(lambda: bool(status()["deployments"]), timeout_s=60)
     document = status()
     assert document["ready"]
     assert {"gateway", "retrieval", "ranking"} <= {deployment["name"].lower() for deployment in document["deployments"]}
@@ -130,11 +89,7 @@ def test_an_acknowledged_event_survives_the_death_of_the_whole_system(
 ) -> None:
     event = {"event_id": "last-word", "type": "rating", "user_id": "survivor", "item_id": "207"}
     assert httpx.post(f"{up['url']}/v1/events", json={"events": [event]}, timeout=10).status_code == 202
-    supervisor = psutil.Process(json.loads((home / "run" / "state.json").read_text())["pid"])
-    tree = [supervisor, *supervisor.children(recursive=True)]
-    for process in tree:
-        process.send_signal(signal.SIGKILL)
-    psutil.wait_procs(tree, timeout=30)
+    kill_system(home)
     assert not answer(shopkeeper(home, "status", "--json"))["ready"]
 
     port = up["url"].rsplit(":", 1)[1]
@@ -148,15 +103,14 @@ def test_an_acknowledged_event_survives_the_death_of_the_whole_system(
 def test_the_live_state_exports_as_a_shop_that_trains_again(up: dict[str, Any], home: Path, tmp_path: Path) -> None:
     out = tmp_path / "exported"
     counts = answer(shopkeeper(home, "data", "export", "--out", str(out), "--json"))["tables"]
-    assert counts["events"] == USERS * 8 + 9
+    assert counts["events"] == USERS * LENGTH + 9
     assert counts["recommendations"] >= 1
     checked = shopkeeper(home, "data", "check", str(out), "--json")
     assert answer(checked)["ok"], checked.stdout
 
 
 def test_down_leaves_nothing_running(up: dict[str, Any], home: Path) -> None:
-    supervisor = psutil.Process(json.loads((home / "run" / "state.json").read_text())["pid"])
-    tree = [supervisor, *supervisor.children(recursive=True)]
+    tree = system_tree(home)
     assert answer(shopkeeper(home, "down", "--json"))["stopped"]
     assert psutil.wait_procs(tree, timeout=10)[1] == []
     assert answer(shopkeeper(home, "status", "--json"))["ready"] is False
