@@ -76,13 +76,18 @@ class CatalogueView:
 
     def allowed(self, filter_: Filter, item_ids: Sequence[str]) -> np.ndarray:
         """Which of these exist and match; bool [ids]."""
-        return self._at(self._row_mask(filter_), item_ids)
+        return self._at(self.row_mask(filter_), item_ids)
 
     def mask(self, filter_: Filter) -> np.ndarray:
         """Which of `item_ids` match; bool [items]."""
-        return self._row_mask(filter_)[self.alive]
+        return self.row_mask(filter_)[self.alive]
 
-    def _row_mask(self, filter_: Filter) -> np.ndarray:
+    def holds_mask(self, text: str) -> bool:
+        """Whether the mask of this filter is known already."""
+        return text in self._masks
+
+    def row_mask(self, filter_: Filter) -> np.ndarray:
+        """Which rows count and match; bool [rows]."""
         found = self._masks.get(filter_.text)
         if found is None:
             found = filter_.mask(self.table) & self.alive

@@ -200,10 +200,12 @@ class Gateway:
     async def merge_users(self, user_id: str, anonymous_id: str) -> None:
         await self.in_store(partial(self.store.merge_users, user_id, anonymous_id, now_us=self.clock.now_us()))
 
-    def select(self, filter_text: str | None) -> Selection:
+    async def select(self, filter_text: str | None) -> Selection:
         """What may be shown now; raises 422 naming what is wrong with the filter."""
         try:
-            return Selection.of(self.live, filter_text)
+            if filter_text is None or self.live.view.holds_mask(filter_text):
+                return Selection.of(self.live, filter_text)
+            return await asyncio.to_thread(Selection.of, self.live, filter_text)
         except FilterError as error:
             raise _filter_problem(error) from None
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+
+from deployments.catalogue import CatalogueView
 from deployments.live import LiveShop
 from deployments.policies.cursor import item_hash
 from deployments.policies.filters import Filter, compile_filter
@@ -21,8 +25,12 @@ class Selection:
 
     @classmethod
     def of(cls, live: LiveShop, filter_text: str | None) -> Selection:
-        """Raises FilterError where the filter is wrong."""
-        return cls(live, None if filter_text is None else compile_filter(filter_text))
+        """Raises FilterError where the filter is wrong; its mask is computed once per view."""
+        if filter_text is None:
+            return cls(live)
+        selection = cls(live, compile_filter(filter_text))
+        selection.row_mask(live.view)
+        return selection
 
     def exclude(self, item_ids: Iterable[str]) -> None:
         self.excluded.update(item_ids)
@@ -33,7 +41,12 @@ class Selection:
         allowed = view.available(item_ids)
         if self.filter is not None:
             allowed = allowed & view.allowed(self.filter, item_ids)
-        return [
-            bool(may) and item_id not in self.excluded and (not self.hashes or item_hash(item_id) not in self.hashes)
-            for may, item_id in zip(allowed, item_ids, strict=True)
-        ]
+        return [bool(may) and not self.left_out(item_id) for may, item_id in zip(allowed, item_ids, strict=True)]
+
+    def row_mask(self, view: CatalogueView) -> npt.NDArray[np.bool_]:
+        """Which rows of the view are in stock and within the filter; bool [rows]."""
+        return view.in_stock if self.filter is None else view.in_stock & view.row_mask(self.filter)
+
+    def left_out(self, item_id: str) -> bool:
+        """Whether the request itself excludes the item."""
+        return item_id in self.excluded or (bool(self.hashes) and item_hash(item_id) in self.hashes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deployments.best_sellers import BestSellers
 from deployments.config import RequestConfig
 from deployments.messages import Candidates, Missing, Mode, Ranked, RankingQuery, RetrievalQuery
 from deployments.middleware.limits import MAX_TIMEOUT_MS, Deadline
@@ -101,6 +103,7 @@ class SlateMaker:
         self.profiles = StageClient("profile", StorePort(gateway), config=patient, telemetry=gateway.telemetry)
         self.retrieval, self.ranking = stages["retrieval"], stages["ranking"]
         self.live = gateway.live
+        self.best_sellers = BestSellers()
         self.facts = gateway.live.facts
 
     async def recommend(self, ask: RecommendationsIn, deadline: Deadline) -> dict[str, Any]:
@@ -108,11 +111,13 @@ class SlateMaker:
         started_s = time.perf_counter()
         self.gateway.serving()
         cursor = _cursor(ask.cursor, ask.user_id)
-        context, unknown = self._context(ask.item_ids if ask.scenario != "home" else ())
+        context, unknown = self._context(ask.item_ids)
+        if ask.scenario == "home":
+            context = ()
         need = Need(
             user_id=ask.user_id,
             mode="history",
-            selection=self.gateway.select(ask.filter),
+            selection=await self.gateway.select(ask.filter),
             deadline=deadline,
             count=max(self.config.candidates, 2 * ask.limit),
             purchased_days=ask.exclude.purchased_days,
@@ -144,7 +149,7 @@ class SlateMaker:
         need = Need(
             user_id=ask.user_id or ANYONE,
             mode="similar",
-            selection=self.gateway.select(ask.filter),
+            selection=await self.gateway.select(ask.filter),
             deadline=deadline,
             count=ask.limit + 20,
             context=(ask.item_id,),
@@ -166,7 +171,7 @@ class SlateMaker:
         need = Need(
             user_id=ask.user_id,
             mode="given",
-            selection=self.gateway.select(None),
+            selection=await self.gateway.select(None),
             deadline=deadline,
             count=len(given),
             given=given,
@@ -193,11 +198,11 @@ class SlateMaker:
             if isinstance(candidates, Missing):
                 continue
             if candidates is None:
-                return self._popular(release, need)
+                return await self._popular(release, need)
             ranked = await self._ranked(release, candidates, need)
             if not isinstance(ranked, Missing):
                 return Scored(release, candidates, _scores(candidates, ranked), ranked, retrieved=True)
-        return self._popular(self.gateway.serving(), need)
+        return await self._popular(self.gateway.serving(), need)
 
     async def _learn(self, need: Need) -> None:
         """Profile, purchases and seen items in one visit to the store; without them the answer is impersonal."""
@@ -249,29 +254,17 @@ class SlateMaker:
             need.degraded.append("ranking")
         return ranked
 
-    def _popular(self, release: Loaded[Popular], need: Need) -> Scored:
+    async def _popular(self, release: Loaded[Popular], need: Need) -> Scored:
         """Retrieval is out: what sells best of what may be shown, then the rest of the catalogue."""
         need.degraded.append("retrieval")
         popularity = release.model.popularity
         if need.mode == "given":
             item_ids = sorted(need.given, key=lambda item_id: (-popularity.get(item_id, 0.0), item_id))
         else:
-            item_ids = self._best_sellers(release.model, need)
+            item_ids = await asyncio.to_thread(self.best_sellers.allowed, release.model, need.selection, need.count)
         scores_C = np.array([popularity.get(item_id, 0.0) for item_id in item_ids], np.float32)
         candidates = Candidates(release.version, item_ids, scores_C)
         return Scored(release, candidates, scores_C.astype(np.float64), None, retrieved=False)
-
-    def _best_sellers(self, popular: Popular, need: Need) -> list[str]:
-        late = [item_id for item_id in self.live.view.row_of if item_id not in popular.popularity]
-        every, found = [*popular.order, *late], list[str]()
-        for first in range(0, len(every), need.count):
-            found += self._shown(every[first : first + need.count], need)
-            if len(found) >= need.count:
-                break
-        return found[: need.count]
-
-    def _shown(self, item_ids: list[str], need: Need) -> list[str]:
-        return [item_id for item_id, may in zip(item_ids, need.selection.allowed(item_ids), strict=True) if may]
 
     def _allowed(self, scored: Scored, need: Need) -> list[int]:
         """The last word, by this process's own catalogue: in stock, within the filter, not excluded; best first."""

@@ -208,3 +208,12 @@ def test_scores_do_not_depend_on_the_other_candidates(http: TestClient) -> None:
     everything = {item["item_id"]: item["score"] for item in recommend(http, limit=200)["items"]}
     for item in recommend(http, limit=200, filter="price <= 20")["items"]:
         assert math.isclose(item["score"], everything[item["item_id"]], abs_tol=1e-5)
+
+
+def test_unknown_context_items_are_counted_at_home_too(http: TestClient) -> None:
+    document = http.post("/v1/recommendations", json={"user_id": "u", "item_ids": ["nope"]}).json()
+    assert document["unknown_items"] == 1
+    plain = http.post("/v1/recommendations", json={"user_id": "u001"}).json()
+    given = http.post("/v1/recommendations", json={"user_id": "u001", "item_ids": ["i01"]}).json()
+    assert given["unknown_items"] == 0
+    assert given["items"] == plain["items"]

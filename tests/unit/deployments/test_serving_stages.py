@@ -16,6 +16,7 @@ from deployments.config import BreakerConfig
 from deployments.messages import Missing
 from deployments.patience import Patience
 from deployments.releases import BundleWatcher
+from deployments.selection import Selection
 from deployments.served_log import ServedLog
 from deployments.stages import StageClient, StageLost, StageStatus
 from deployments.state.records import ServedRow
@@ -84,6 +85,21 @@ def test_retrieval_out_is_popular_items(http: TestClient, faulty: dict[str, Faul
     assert (similar["degraded"], len(similar["items"])) == (["retrieval"], 3)
     given = http.post("/v1/rankings", json={"user_id": "u", "item_ids": ["i01", "i02"]}).json()
     assert (given["degraded"], len(given["items"])) == (["retrieval"], 2)
+
+
+def test_best_sellers_are_the_popular_ones_that_may_be_shown(serving: Serving) -> None:
+    serving.gateway.watcher.poll()
+    loaded, live = serving.gateway.serving(), serving.live
+    live.store.upsert_items([{"item_id": "aaa", "brand": "b2"}, {"item_id": loaded.model.order[0], "stock": 0}])
+    live.tail.catch_up()
+    best = serving.gateway.slates.best_sellers
+    selection = Selection.of(live, None)
+    everything = [*loaded.model.order[1:], "aaa"]
+    assert best.allowed(loaded.model, selection, 1000) == everything
+    selection.exclude(everything[:3])
+    assert best.allowed(loaded.model, selection, 5) == everything[3:8]
+    of_brand = best.allowed(loaded.model, Selection.of(live, "brand = 'b2'"), 1000)
+    assert of_brand == [item_id for item_id in everything if (live.view.item(item_id) or {}).get("brand") == "b2"]
 
 
 def test_dead_stage_costs_nothing_after_the_first_call(http: TestClient, faulty: dict[str, Faulty]) -> None:
