@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import ray
 from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
@@ -21,16 +22,23 @@ from deployments.config import DeploymentConfig, ServingConfig
 from deployments.middleware.auth import ApiKey
 from deployments.ray_telemetry import RayTelemetry
 from deployments.stages import StageLost, StageStatus
+from deployments.state.open import refuse_shared_file
 
 LOGGER = logging.getLogger("ray.serve")
 STALLED_S = 600.0
 """A bundle and the catalogue's changes since may take this long to load before the replica counts as ill."""
 
 
+def alive_nodes() -> int:
+    """Machines in the Ray cluster; 1 where Ray does not run."""
+    return sum(node["Alive"] for node in ray.nodes()) if ray.is_initialized() else 1
+
+
 class StageReplica:
     """A replica of one stage: its host follows the champion in a thread, queries come in batches."""
 
     def __init__(self, name: str, config: ServingConfig, own: DeploymentConfig) -> None:
+        refuse_shared_file(config.state, nodes=alive_nodes())
         self.host = open_stage(name, config)
         self.host.follow()
         self.followed_at_s = time.monotonic()
@@ -88,6 +96,7 @@ class GatewayReplica:
     """The ingress: the gateway and its HTTP application."""
 
     def __init__(self, config: ServingConfig, keys: Sequence[ApiKey], stages: dict[str, DeploymentHandle]) -> None:
+        refuse_shared_file(config.state, nodes=alive_nodes())
         ports = {name: HandlePort(handle) for name, handle in stages.items()}
         self.gateway = open_gateway(config, ports=ports, telemetry=RayTelemetry())
         self.keys = tuple(keys)

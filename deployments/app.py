@@ -8,10 +8,11 @@ from typing import Any
 from ray import serve
 from ray.serve import Application
 
-from deployments.adapter import Ingress, StageReplica
+from deployments.adapter import Ingress, StageReplica, alive_nodes
 from deployments.assembly import STAGES
 from deployments.config import DeploymentConfig, ServingConfig
-from deployments.middleware.auth import KEYS_VARIABLE, parse_keys, refuse_open_host
+from deployments.middleware.auth import KEYS_VARIABLE, parse_keys, refuse_open_host, refuse_open_proxy
+from deployments.state.open import refuse_shared_file
 
 GATEWAY = "gateway"
 DEPLOYMENTS: dict[str, type] = {GATEWAY: Ingress, **dict.fromkeys(STAGES, StageReplica)}
@@ -19,9 +20,11 @@ REPLICA_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def build_app(config: ServingConfig) -> Application:
-    """Every deployment, bound; raises InputError where a server without keys would be open to the network."""
+    """Every deployment, bound; raises InputError where a server without keys would be open, or state torn apart."""
     keys = parse_keys(os.environ.get(KEYS_VARIABLE, ""))
     refuse_open_host(config.host, keys)
+    refuse_open_proxy(os.environ, keys)
+    refuse_shared_file(config.state, nodes=alive_nodes())
     stages = {name: _bind(name, getattr(config.deployments, name), name, config) for name in STAGES}
     return _deployment(GATEWAY, config.deployments.gateway).bind(config, keys, stages)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Literal, NamedTuple
 
@@ -14,6 +14,7 @@ from deployments.middleware.problems import HttpProblem
 from training.contracts.errors import InputError, Problem
 
 KEYS_VARIABLE = "SHOPKEEPER_API_KEYS"
+HAPROXY_VARIABLE = "RAY_SERVE_ENABLE_HA_PROXY"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v1/openapi.json", "/v1/docs"})
 PUBLIC_ROUTES = frozenset({("POST", "/v1/events"), ("POST", "/v1/recommendations"), ("POST", "/v1/similar-items")})
@@ -53,6 +54,17 @@ def refuse_open_host(host: str, keys: Sequence[ApiKey]) -> None:
             Problem(
                 field="host", problem=f"without API keys only this machine may connect: set {KEYS_VARIABLE}",
                 found=host, allowed="127.0.0.1",
+            )
+        )  # fmt: skip
+
+
+def refuse_open_proxy(environment: Mapping[str, str], keys: Sequence[ApiKey]) -> None:
+    """Raise InputError where HAProxy, which listens on every address, would stand before a server without keys."""
+    if not keys and environment.get(HAPROXY_VARIABLE) == "1":
+        raise InputError(
+            Problem(
+                field=HAPROXY_VARIABLE, problem=f"HAProxy listens on every address: set {KEYS_VARIABLE}",
+                found="1", allowed="0 without API keys",
             )
         )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,9 +15,11 @@ import pyarrow as pa
 from deployments.state.clock import from_us
 from deployments.state.events import EventRow
 from deployments.state.importing import (
+    KNOWN_SHOPS,
     STATE_TABLES,
     imported_folder,
     imported_sales_schema,
+    known_shops,
     shop_clock,
     shop_info,
 )
@@ -33,6 +36,8 @@ _TIMES = {"timestamp_us": "timestamp", "received_at_us": "received_at"}
 
 def export_shop(store: Store, out: Path, *, force: bool = False, progress: Progress | None = None) -> dict[str, int]:
     """Write `out` and return its rows by table; tables that state does not hold come from the imported folder.
+
+    Importing `out` into this very state again changes nothing.
 
     Raises InputError where nothing was imported yet, or `out` is occupied and `force` false.
     """
@@ -56,6 +61,7 @@ def export_shop(store: Store, out: Path, *, force: bool = False, progress: Progr
         ends = max(shop_clock(store).now(), from_us(newest.timestamp_us))
         writer.write_info(info.model_copy(update={"reference_date": ends, "catalogue_seq": catalogue_seq}))
     shop = Shop(out)
+    store.set_meta({KNOWN_SHOPS: json.dumps([*known_shops(store), shop.fingerprint()])})
     return {table: shop.rows(table) for table in shop.tables()}
 
 

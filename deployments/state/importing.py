@@ -23,6 +23,7 @@ from training.contracts.shop import Shop, ShopInfo
 from training.contracts.tables import TIMESTAMP
 
 PIECE_ROWS = 20_000
+KNOWN_SHOPS = "known_shops"
 STATE_TABLES = ("items", "users", "events", "sales", "recommendations")
 """The tables whose truth is the state once a shop is imported."""
 
@@ -39,9 +40,13 @@ class ImportReport:
 def import_shop(
     store: Store, shop: Shop, *, wall_us: Callable[[], int] = wall_now_us, progress: Progress | None = None
 ) -> ImportReport:
-    """Bring every row of the state's tables into `store`; the shop is known to it only when all of them are in."""
+    """Bring every row of the state's tables into `store`; the shop is known to it only when all of them are in.
+
+    A shop that is known already, or was exported from this state, changes nothing: what happened since stays.
+    """
     fingerprint = shop.fingerprint()
-    if _note(store, "imported").get("fingerprint") == fingerprint:
+    known = known_shops(store)
+    if fingerprint in known:
         return ImportReport()
     outcomes = dict.fromkeys(Outcome, 0)
     rows = {table: _import_table(store, shop, table, fingerprint, outcomes, progress) for table in STATE_TABLES}
@@ -51,6 +56,7 @@ def import_shop(
         "shop": shop.info.model_dump_json(),
         "clock_offset_us": str(_clock_offset_us(store, shop.info, wall_us)),
         "imported": json.dumps(imported),
+        KNOWN_SHOPS: json.dumps([*known, fingerprint]),
         "import_progress": "{}",
     })  # fmt: skip
     return ImportReport(
@@ -62,6 +68,13 @@ def shop_info(store: Store) -> ShopInfo | None:
     """shop.yaml of the shop that was imported last; None until one is in."""
     said = store.meta("shop")
     return None if said is None else ShopInfo.model_validate_json(said)
+
+
+def known_shops(store: Store) -> list[str]:
+    """Fingerprints of the shops whose rows the state has: those imported, and those exported from it."""
+    known: list[str] = json.loads(store.meta(KNOWN_SHOPS) or "[]")
+    last = _note(store, "imported").get("fingerprint")
+    return known if last is None or last in known else [*known, last]
 
 
 def shop_clock(store: Store) -> ShopClock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from deployments.state.redis import RedisStore
@@ -12,6 +13,17 @@ from training.contracts.errors import InputError, Problem
 ALLOWED = "sqlite:///relative/path, sqlite:////absolute/path, redis://host:port/db or rediss://..."
 
 
+def refuse_shared_file(url: str, *, nodes: int) -> None:
+    """Raise InputError where processes of several machines would each have an SQLite file of their own."""
+    if nodes > 1 and url.startswith("sqlite:"):
+        raise InputError(
+            Problem(
+                problem=f"SQLite is for one machine, and the cluster has {nodes}", field="state", found=url,
+                allowed="redis://host:port/db or rediss://...",
+            )
+        )  # fmt: skip
+
+
 def open_store(url: str, shop_id: str) -> Store:
     """The store of `shop_id` at `url`, its schema brought up to date; raises InputError for any other kind of URL."""
     scheme, _, rest = url.partition("://")
@@ -19,4 +31,13 @@ def open_store(url: str, shop_id: str) -> Store:
         return SqliteStore(Path(rest[1:]), shop_id)
     if scheme in ("redis", "rediss") and rest:
         return RedisStore(url, shop_id)
-    raise InputError(Problem(problem="not a state URL", field="state", found=url, allowed=ALLOWED))
+    raise InputError(Problem(problem="not a state URL", field="state", found=_masked(url), allowed=ALLOWED))
+
+
+def _masked(url: str) -> str:
+    """The URL without what stands where credentials do, however it is misspelt."""
+    kept = re.sub(r"(password=)[^&]*", r"\1***", url)
+    scheme, _, rest = kept.partition("://") if "://" in kept else ("", "", kept)
+    if "@" not in rest:
+        return kept
+    return f"{scheme}://***@{rest.rpartition('@')[2]}" if scheme else f"***@{rest.rpartition('@')[2]}"

@@ -125,6 +125,25 @@ def test_an_export_brings_back_what_happened_live(store: Store, shop: Shop, tmp_
         export_shop(store, tmp_path / "out")
 
 
+def test_an_export_is_known_to_the_state_it_came_from(store: Store, shop: Shop, tmp_path: Path) -> None:
+    import_shop(store, shop)
+    now_us = shop_clock(store).now_us()
+    store.append_events([EventRow(user_id, "view", "i1", event_id="e1", received_at_us=now_us) for user_id in "ab"])
+    export_shop(store, tmp_path / "out")
+    assert import_shop(store, Shop(tmp_path / "out")).rows == {}
+    assert store.stats()["events"] == 1_002
+
+
+def test_a_shop_imported_before_another_revives_nothing(store: Store, shop: Shop, tmp_path: Path) -> None:
+    import_shop(store, shop)
+    with new_shop(tmp_path / "other", shop.info) as writer:
+        writer.write("items", pa.table({"item_id": ["more"]}))
+    import_shop(store, Shop(tmp_path / "other"))
+    store.delete_item("i1")
+    assert import_shop(store, shop).rows == {}
+    assert store.item("i1") is None
+
+
 def test_nothing_to_export(store: Store, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no shop has been imported"):
         export_shop(store, tmp_path / "out")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from deployments.middleware.auth import parse_keys, refuse_open_host
+from deployments.middleware.auth import parse_keys, refuse_open_host, refuse_open_proxy
 from tests.serving_shop import Home, Serving, client_of, serve_in_process
 from training.contracts.errors import InputError
 
@@ -314,3 +314,11 @@ def test_control_characters_in_ids(http: TestClient) -> None:
     document = http.put("/v1/items", json={"items": [{"item_id": "i01\0"}, {"item_id": "i01", "stock": 4}]}).json()
     assert (document["upserted"], document["rejected"][0]["index"]) == (1, 0)
     assert http.get("/v1/items/i01").json()["title"] == "Thing 1"
+
+
+def test_haproxy_without_keys_is_refused() -> None:
+    keys = parse_keys("shop:server:0123456789abcdef")
+    refuse_open_proxy({}, ())
+    refuse_open_proxy({"RAY_SERVE_ENABLE_HA_PROXY": "1"}, keys)
+    with pytest.raises(InputError, match="RAY_SERVE_ENABLE_HA_PROXY"):
+        refuse_open_proxy({"RAY_SERVE_ENABLE_HA_PROXY": "1"}, ())

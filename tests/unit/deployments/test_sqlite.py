@@ -14,7 +14,7 @@ import pytest
 
 from deployments.state.events import EventRow
 from deployments.state.importing import import_shop
-from deployments.state.open import open_store
+from deployments.state.open import open_store, refuse_shared_file
 from deployments.state.sqlite import SqliteStore
 from deployments.state.sqlite_schema import MIGRATIONS, migrate
 from deployments.state.store import StoreUnavailable
@@ -125,3 +125,22 @@ def test_an_id_with_nul_is_not_imported(tmp_path: Path) -> None:
     (problem,) = caught.value.problems
     assert (problem.table, problem.column, problem.row) == ("items", "item_id", 1)
     store.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["redsi://user:hunter2@host/0", "redis:user:hunter2@host", "hunter2@host", "x://h/0?password=hunter2&a=b"]
+)
+def test_a_mistyped_url_is_named_without_its_password(url: str) -> None:
+    with pytest.raises(InputError, match="not a state URL") as caught:
+        open_store(url, "shop")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_file_is_refused_on_several_machines() -> None:
+    refuse_shared_file("sqlite:///x", nodes=1)
+    refuse_shared_file("redis://x", nodes=3)
+    with pytest.raises(InputError) as caught:
+        refuse_shared_file("sqlite:///x", nodes=2)
+    (problem,) = caught.value.problems
+    assert (problem.field, problem.found) == ("state", "sqlite:///x")
+    assert "redis://" in str(problem.allowed)
