@@ -164,12 +164,7 @@ def leave_one_out(histories: Histories) -> Split:
     shared = codes[starts_N]
     tokens_before_N1 = np.concatenate([np.zeros(1, np.int64), token_of_N + 1])  # tokens among events 0..n-1
     first_token_U = tokens_before_N1[offsets[:-1]]
-
-    positives = np.flatnonzero(histories.positive_N)
-    counts_U = np.diff(np.searchsorted(positives, offsets))
-    users = np.flatnonzero(counts_U >= LEAST_POSITIVES)
-    last_positive = np.searchsorted(positives, offsets[1:])[users] - 1
-    test_events, validation_events = positives[last_positive], positives[last_positive - 1]
+    users, validation_events, test_events = _last_two_positives(histories)
 
     def cases(events: Int64s) -> Cases:
         # A target in the middle of a run still sees the run's earlier events as its last token.
@@ -188,6 +183,15 @@ def leave_one_out(histories: Histories) -> Split:
         test=cases(test_events),
         train_only_users=len(histories) - len(users),
     )
+
+
+def _last_two_positives(histories: Histories) -> tuple[Int64s, Int64s, Int64s]:
+    """The users with enough positive events, and of each the place of the last but one and of the last of these."""
+    positives = np.flatnonzero(histories.positive_N)
+    ends_U1 = np.searchsorted(positives, histories.offsets_U)
+    users = np.flatnonzero(np.diff(ends_U1) >= LEAST_POSITIVES)
+    last_U = ends_U1[1:][users] - 1
+    return users, positives[last_U - 1], positives[last_U]
 
 
 def _training_pairs(histories: Histories, train_end_U: Int64s, starts_N: Bools, token_of_N: Int64s) -> Pairs:

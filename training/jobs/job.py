@@ -81,6 +81,12 @@ class Fit(Protocol):
     ) -> FitResult: ...
 
 
+class Evaluate(Protocol):
+    """`evaluate(folder, shop)`: `metrics` of the bundle in `folder` on the held-out part of `shop`, and `baselines`."""
+
+    def __call__(self, folder: Path, shop: Shop, *, progress: Progress = NoProgress()) -> dict[str, Any]: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One trainable; `selection_metric` decides between a bundle and its baselines."""
@@ -89,5 +95,5 @@ class Job:
     config: type[BaseModel]
     load: Callable[[Shop, Any], Any]
     fit: Fit
-    evaluate: Callable[[Path, Shop], dict[str, Any]]
+    evaluate: Evaluate
     selection_metric: str

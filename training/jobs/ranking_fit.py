@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.features.popularity import PopularityHistory, popularity_of
 from training.features.profile import EventHistory
@@ -80,7 +81,7 @@ class Replay:
             ordinal_time=self.ordinal,
         )
 
-    def choices(self, cases: Cases) -> list[Choice | None]:
+    def choices(self, cases: Cases, progress: Progress = NoProgress()) -> list[Choice | None]:
         """Each case's target among retrieval's candidates; None where retrieval does not find it."""
         in_time = np.argsort(cases.times_us_U, kind="stable")
         found: list[Choice | None] = [None] * len(cases)
@@ -88,6 +89,7 @@ class Replay:
             rows = in_time[first : first + BLOCK_USERS]
             for row, choice in zip(rows, self._block(cases.take(rows)), strict=True):
                 found[row] = choice
+            progress.advance(len(rows))
         return found
 
     def features(self, user: str, as_of_us: int, item_ids: Sequence[str], scores_C: Floats) -> Floats:
@@ -133,19 +135,28 @@ class Replay:
         return mask_S
 
 
-def fit_ranking(shop: Shop, recommender: Recommender, histories: Histories, split: Split, *, seed: int) -> RankingFit:
+def fit_ranking(
+    shop: Shop,
+    recommender: Recommender,
+    histories: Histories,
+    split: Split,
+    *,
+    seed: int,
+    progress: Progress = NoProgress(),
+) -> RankingFit:
     """Fit every variant on half of the validation users, keep the best on the others, measure it on test."""
     rng = np.random.default_rng(seed)
     replay = Replay(shop, recommender, histories, split)
     users = np.sort(rng.permutation(len(split.validation))[:MAX_USERS])
+    progress.stage("ranker", len(users) + min(len(split.test), MAX_USERS))
     held_out_U = rng.random(len(users)) < HOLDOUT
-    replayed = replay.choices(split.validation.take(users))
+    replayed = replay.choices(split.validation.take(users), progress)
     fitting = [choice for choice, held in zip(replayed, held_out_U, strict=True) if choice is not None and not held]
     judging = [choice for choice, held in zip(replayed, held_out_U, strict=True) if held]
     logged = list(_logged_choices(shop, replay, histories, split, users[~held_out_U]))
     variants = _variants(fitting, logged) or {UNFITTED: retrieval_order()}
     best, said = _choose(variants, judging)
-    test = replay.choices(split.test.take(np.sort(rng.permutation(len(split.test))[:MAX_USERS])))
+    test = replay.choices(split.test.take(np.sort(rng.permutation(len(split.test))[:MAX_USERS])), progress)
     metrics = {
         "two_stage_ndcg@10": float(_gains(test, variants[best].predict).mean()) if test else 0.0,
         "one_stage_ndcg@10": float(_gains(test, _retrieval).mean()) if test else 0.0,

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import ConfigDict, Field
 
+from training.bundles.manifest import Manifest
+from training.bundles.store import MANIFEST
 from training.contracts.atomic import new_folder
 from training.contracts.errors import InputError, Problem, nearest
 from training.contracts.progress import NoProgress, Progress
@@ -120,31 +122,18 @@ def fit(
 
     Rank 0 writes `out` and says how it went; the other ranks return an empty result.
     """
-    wall, cpu, workers = time.monotonic(), time.process_time(), Workers()
-    cases, items = sample(data.split.validation, config.selection_cases), len(data.vocabulary)
-
-    def judge(retriever: Retriever) -> float:
-        return selection_score(retriever.score, cases, items, repeats=data.repeats)
-
-    training = TransformerTraining(
-        config.transformer,
-        config,
-        data.split,
-        items,
-        seed=config.seed,
-        workers=workers,
-        repeats=data.repeats,
-        features_IF=frequent(hashed(data.items), config.least_items) if config.content else None,
-    )
+    wall, cpu, judge = time.monotonic(), time.process_time(), _judge(config, data)
+    training = _transformer_training(config, data)
     transformer = training.run(judge, report, progress)
-    if workers.rank > 0:
+    if training.workers.rank > 0:
         return _empty_result(out)
+    items = len(data.vocabulary)
     retrievers = fit_baselines(data.split, items, repeats=data.repeats, seed=config.seed, progress=progress)
     chosen, choice = _choose(retrievers, transformer if training.course.examples else None, judge)
     recommender = Recommender.build(data.vocabulary, chosen, data.counts_I, data.items)
     with new_folder(out, force=True) as folder:
         recommender.save(folder)
-        ranking_metrics, ranking_notes = _bundle_ranking(data, recommender, folder, config.seed)
+        ranking_metrics, ranking_notes = _bundle_ranking(data, recommender, folder, config.seed, progress)
     evaluations = _evaluate_all(data, recommender, retrievers, progress)
     validation = evaluate(recommender.score, data.split.validation, data.counts_I, repeats=data.repeats)
     return FitResult(
@@ -159,6 +148,25 @@ def fit(
         notes=(*data.notes, choice, *training.course.said(), *ranking_notes),
         curve=tuple(training.course.curve),
         bins={name: evaluation.bins for name, evaluation in evaluations.items()},
+    )
+
+
+def _judge(config: RecommenderConfig, data: RecommenderData) -> Callable[[Retriever], float]:
+    """ndcg@10 on the same validation cases for every epoch and model."""
+    cases, items = sample(data.split.validation, config.selection_cases), len(data.vocabulary)
+    return lambda retriever: selection_score(retriever.score, cases, items, repeats=data.repeats)
+
+
+def _transformer_training(config: RecommenderConfig, data: RecommenderData) -> TransformerTraining:
+    return TransformerTraining(
+        config.transformer,
+        config,
+        data.split,
+        len(data.vocabulary),
+        seed=config.seed,
+        workers=Workers(),
+        repeats=data.repeats,
+        features_IF=frequent(hashed(data.items), config.least_items) if config.content else None,
     )
 
 
@@ -181,10 +189,10 @@ def _choose(
 
 
 def _bundle_ranking(
-    data: RecommenderData, recommender: Recommender, folder: Path, seed: int
+    data: RecommenderData, recommender: Recommender, folder: Path, seed: int, progress: Progress
 ) -> tuple[dict[str, float], list[str]]:
     """Put the ranker into the bundle."""
-    ranking = fit_ranking(data.shop, recommender, data.histories, data.split, seed=seed)
+    ranking = fit_ranking(data.shop, recommender, data.histories, data.split, seed=seed, progress=progress)
     ranking.ranker.save(folder / RANKER_FILE)
     ranking.state.save(folder / RANKING_STATE_FILE)
     return ranking.metrics, ranking.notes
@@ -194,7 +202,8 @@ def _evaluate_all(
     data: RecommenderData, recommender: Recommender, baselines: Mapping[str, Retriever], progress: Progress
 ) -> dict[str, Evaluation]:
     """Every baseline as it is, and under its kind the bundled one as it serves (content regression included)."""
-    progress.stage("evaluation on test", len(data.split.test) * (len(baselines) + 1))
+    models = {*baselines, recommender.retriever.kind}
+    progress.stage("evaluation on test", len(data.split.test) * len(models))
 
     def on_test(score: Score) -> Evaluation:
         return evaluate(score, data.split.test, data.counts_I, repeats=data.repeats, progress=progress)
@@ -205,10 +214,10 @@ def _evaluate_all(
     return evaluations
 
 
-def evaluate_bundle(folder: Path, shop: Shop) -> dict[str, Any]:
+def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress()) -> dict[str, Any]:
     """`metrics` of the bundle on the held-out part of `shop`, and its `baselines` fitted on the rest of it."""
-    recommender = Recommender.load(folder)
-    data = load(shop, RecommenderConfig())
+    recommender, config = Recommender.load(folder), _bundled_config(folder, shop)
+    data = load(shop, config)
     recommender.upsert_many([item for item in data.items if recommender.slot(item["item_id"]) is None])
     slots_I = np.array([recommender.slot(item_id) for item_id in data.vocabulary.ids])
 
@@ -216,16 +225,27 @@ def evaluate_bundle(folder: Path, shop: Shop) -> dict[str, Any]:
         names = [data.vocabulary.decode(history) for history in histories]
         return recommender.score([recommender.codes(history) for history in names])[:, slots_I]
 
-    progress = NoProgress()
-    baselines = fit_baselines(data.split, len(data.vocabulary), repeats=data.repeats, seed=0, progress=progress)
+    baselines = fit_baselines(
+        data.split, len(data.vocabulary), repeats=data.repeats, seed=config.seed, progress=progress
+    )
+    progress.stage("evaluation on test", len(data.split.test) * (len(baselines) + 1))
 
     def on_test(score: Score) -> dict[str, float]:
-        return evaluate(score, data.split.test, data.counts_I, repeats=data.repeats).metrics
+        return evaluate(score, data.split.test, data.counts_I, repeats=data.repeats, progress=progress).metrics
 
     return {
         "metrics": on_test(score),
         "baselines": {name: on_test(retriever.score) for name, retriever in baselines.items()},
     }
+
+
+def _bundled_config(folder: Path, shop: Shop) -> RecommenderConfig:
+    """What a published bundle was trained with; another shop has splits of its own, so it is taken whole."""
+    if not (folder / MANIFEST).is_file():
+        return RecommenderConfig()
+    manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    config = RecommenderConfig.model_validate(manifest.config)
+    return config if manifest.shop_id == shop.info.shop_id else config.model_copy(update={"train_split": None})
 
 
 JOB = Job(

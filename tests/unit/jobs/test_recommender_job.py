@@ -10,9 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from training.bundles.registry import Registry
+from training.bundles.store import BundleStore
 from training.contracts.errors import InputError, ShopkeeperError
 from training.contracts.shop import Shop, ShopInfo, new_shop
 from training.jobs.job import FitResult, LocalReport
+from training.jobs.publish import publish
 from training.jobs.recommender import JOB, RecommenderConfig, RecommenderData, fit, load
 from training.jobs.registry import JOBS
 from training.models.recommender import Recommender
@@ -32,8 +35,22 @@ def config(**changes: object) -> RecommenderConfig:
     return RecommenderConfig.model_validate({**SMALL, **changes})
 
 
-def write_shop(path: Path, users: Mapping[str, list[str]], items: list[str]) -> Shop:
-    info = ShopInfo(shop_id="chain", reference_date=START + timedelta(days=9), positive_types=("view",), repeats=False)
+class Watched:
+    """Units done and their totals, by stage."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, int | None] = {}
+        self.done: dict[str, int] = {}
+
+    def stage(self, label: str, total: int | None = None) -> None:
+        self.totals[label], self.done[label] = total, 0
+
+    def advance(self, units: int = 1) -> None:
+        self.done[[*self.done][-1]] += units
+
+
+def write_shop(path: Path, users: Mapping[str, list[str]], items: list[str], shop_id: str = "chain") -> Shop:
+    info = ShopInfo(shop_id=shop_id, reference_date=START + timedelta(days=9), positive_types=("view",), repeats=False)
     rows = [(user, item, place) for user, history in users.items() for place, item in enumerate(history)]
     with new_shop(path, info) as writer:
         if items:
@@ -108,6 +125,29 @@ def test_the_bundle_serves_and_is_evaluated_as_trained(result: FitResult, shop: 
     assert again["metrics"]["ndcg@10"] == pytest.approx(result.metrics["ndcg@10"], abs=1e-6)
     assert again["baselines"] == result.baselines
     assert FitResult.model_validate_json(result.model_dump_json()) == result
+
+
+def test_a_published_bundle_is_evaluated_with_its_own_config(result: FitResult, shop: Shop, tmp_path: Path) -> None:
+    store = BundleStore(tmp_path / "bundles")
+    manifest = publish(
+        result, job="recommender", shop=shop, config=config(train_split="train_10"), store=store,
+        registry=Registry(tmp_path / "releases", "chain"),
+    )  # fmt: skip
+    folder = store.fetch("chain", "recommender", manifest.version)
+    with pytest.raises(InputError, match="no event has this split"):
+        JOB.evaluate(folder, shop)
+    other = write_shop(tmp_path / "other", {"v": ["i05", "i08", "i01"]}, [], shop_id="other")
+    watched = Watched()
+    assert JOB.evaluate(folder, other, progress=watched)["metrics"]["hr@10"] >= 0.0
+    assert watched.done["evaluation on test"] == watched.totals["evaluation on test"] == 4
+    assert watched.done["baselines"] == watched.totals["baselines"]
+
+
+def test_progress_goes_on_with_every_step(data: RecommenderData, tmp_path: Path) -> None:
+    watched = Watched()
+    fit(config(epochs=2), data, LocalReport(tmp_path / "checkpoints"), tmp_path / "bundle", progress=watched)
+    assert watched.done == watched.totals
+    assert watched.totals["transformer steps, at most"] > 10
 
 
 def test_a_bundle_is_evaluated_on_another_shop(result: FitResult, tmp_path: Path) -> None:

@@ -93,17 +93,10 @@ def _session(
         if not len(going):
             break
         people = rows[going]
-        state = State(
-            need_B=need_B[going],
-            leaf_B=leaf_B[going],
-            style_B=style_B[going],
-            week_B=np.clip((time_B[going] - WINDOW_START_US) // WEEK_US, 0, EVENT_WEEKS - 1),
-            due_B=due_B[going],
-            recent_BR=memory.recent_BR[people],
-            price_sensitivity_B=shoppers.price_sensitivity_B[people],
-            taste_BD=shoppers.taste_BD[people],
-            styles_BS=shoppers.styles_BS[people],
-        )
+        state = _state(
+            shoppers, memory, people, time_B[going],
+            need_B=need_B[going], leaf_B=leaf_B[going], style_B=style_B[going], due_B=due_B[going],
+        )  # fmt: skip
         choice = model.draw(state, rng)
         parts.append(_step(session, step, people, time_B[going], scenario_B[going], state, choice, rng))
         parts[-1] |= _actions(model, state, choice.item_B, parts[-1]["refill_V"], stocked_NW, rng)
@@ -112,6 +105,31 @@ def _session(
         memory.recent_BR[people] = np.column_stack([choice.item_B, state.recent_BR[:, :-1]])
         _wind_clocks(memory, people, parts[-1], model.catalogue.refill_weeks_N, rng)
     return parts
+
+
+def _state(
+    shoppers: Shoppers,
+    memory: _Memory,
+    people: np.ndarray,
+    time_B: np.ndarray,
+    *,
+    need_B: np.ndarray,
+    leaf_B: np.ndarray,
+    style_B: np.ndarray,
+    due_B: np.ndarray,
+) -> State:
+    """What moves `people` as they choose."""
+    return State(
+        need_B=need_B,
+        leaf_B=leaf_B,
+        style_B=style_B,
+        week_B=np.clip((time_B - WINDOW_START_US) // WEEK_US, 0, EVENT_WEEKS - 1),
+        due_B=due_B,
+        recent_BR=memory.recent_BR[people],
+        price_sensitivity_B=shoppers.price_sensitivity_B[people],
+        taste_BD=shoppers.taste_BD[people],
+        styles_BS=shoppers.styles_BS[people],
+    )
 
 
 def _step(
