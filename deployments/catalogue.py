@@ -49,11 +49,6 @@ class CatalogueView:
         return item_id in self.row_of
 
     @cached_property
-    def item_ids(self) -> np.ndarray:
-        """The ids of all items; object [items], in the order of `mask`."""
-        return self.table.column("item_id").to_numpy()[self.alive]
-
-    @cached_property
     def in_stock(self) -> np.ndarray:
         """bool [rows]: alive and its stock unknown or above zero."""
         return self.alive & (self.table.column("stock").fill_null(1).to_numpy() > 0)
@@ -77,10 +72,6 @@ class CatalogueView:
     def allowed(self, filter_: Filter, item_ids: Sequence[str]) -> np.ndarray:
         """Which of these exist and match; bool [ids]."""
         return self._at(self.row_mask(filter_), item_ids)
-
-    def mask(self, filter_: Filter) -> np.ndarray:
-        """Which of `item_ids` match; bool [items]."""
-        return self.row_mask(filter_)[self.alive]
 
     def holds_mask(self, text: str) -> bool:
         """Whether the mask of this filter is known already."""

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from deployments.config import ServingConfig
 from deployments.live import LiveShop
-from deployments.middleware.problems import HttpProblem
+from deployments.middleware.problems import HttpProblem, unknown_item
 from deployments.policies.filters import FilterError
 from deployments.popular import Popular
 from deployments.releases import BundleWatcher, Loaded
@@ -26,7 +26,6 @@ from deployments.state.clock import ShopClock, from_us, wall_now_us
 from deployments.state.events import EventRow, Outcome
 from deployments.state.records import Row, Upserted
 from deployments.telemetry import Telemetry
-from training.contracts.errors import shorten
 
 T = TypeVar("T")
 JOB = "recommender"
@@ -210,12 +209,9 @@ class Gateway:
             raise _filter_problem(error) from None
 
     def require_item(self, item_id: str) -> None:
+        """Raises 404 for an item that the catalogue lacks."""
         if item_id not in self.live.view:
-            raise HttpProblem(
-                HTTPStatus.NOT_FOUND,
-                f"no item {shorten(item_id)}",
-                errors=[{"field": "item_id", "problem": "no such item", "found": shorten(item_id)}],
-            )
+            raise unknown_item(item_id)
 
 
 def _status(name: str, status: str, version: str | None, problem: str | None) -> dict[str, Any]:

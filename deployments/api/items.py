@@ -13,9 +13,8 @@ from deployments.api.answers import UpsertAnswer, answer, gateway_of, problem_re
 from deployments.api.fields import MAX_ID, Id, Request, Text, Time
 from deployments.api.rows import body_of, check_rows, read_rows
 from deployments.gateway import Gateway
-from deployments.middleware.problems import HttpProblem
+from deployments.middleware.problems import unknown_item
 from deployments.state.records import Row, Upserted
-from training.contracts.errors import shorten
 
 router = APIRouter(tags=["shop"])
 EXAMPLE = {
@@ -97,11 +96,3 @@ async def delete_item(item_id: ItemId, gateway: Annotated[Gateway, Depends(gatew
     if not await gateway.delete_item(item_id):
         raise unknown_item(item_id)
     return Response(status_code=HTTPStatus.NO_CONTENT)
-
-
-def unknown_item(item_id: str) -> HttpProblem:
-    return HttpProblem(
-        HTTPStatus.NOT_FOUND,
-        f"no item {shorten(item_id)}",
-        errors=[{"field": "item_id", "problem": "no such item", "found": shorten(item_id)}],
-    )

@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments.middleware.problems import HttpProblem, field_problem
+from deployments.middleware.problems import HttpProblem, NotingSend, field_problem
 
 MAX_BODY_BYTES = 5_000_000
 TIMEOUT_HEADER = "X-Timeout-Ms"
@@ -71,18 +71,12 @@ class Limits:
             _check_kind(headers, scope["path"])
             receive = _replay(await self._body(headers, receive), receive)
         scope.setdefault("state", {})["deadline"] = Deadline.after(timeout_s)
-        started = False
-
-        async def send_noting(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        noting = NotingSend(send)
         try:
             async with asyncio.timeout(timeout_s + GRACE_S):
-                await self.app(scope, receive, send_noting)
+                await self.app(scope, receive, noting)
         except TimeoutError:
-            if started:
+            if noting.started:
                 raise
             late = f"not done within {timeout_s * 1000:.0f} ms; it is safe to send the same again"
             raise HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, late) from None

@@ -68,6 +68,13 @@ def field_problem(field: str, problem: str, *, found: object = None, nearest: st
     return HttpProblem(HTTPStatus.UNPROCESSABLE_ENTITY, f"{field}: {problem}", errors=[error])
 
 
+def unknown_item(item_id: str) -> HttpProblem:
+    """404 for an item that the shop lacks."""
+    found = shorten(item_id)
+    errors = [{"field": "item_id", "problem": "no such item", "found": found}]
+    return HttpProblem(HTTPStatus.NOT_FOUND, f"no item {found}", errors=errors)
+
+
 def input_problem(problems: tuple[Problem, ...], *, field: str | None = None) -> HttpProblem:
     """422 from what our own checks found; `field` is said where they name none."""
     errors = [{"field": problem.field or field, **problem.as_dict()} for problem in problems]
@@ -98,6 +105,17 @@ class ProblemJson:
         await self.app(scope, receive, send_problem)
 
 
+class NotingSend:
+    """Passes messages on and remembers whether the answer has begun."""
+
+    def __init__(self, send: Send) -> None:
+        self.send, self.started = send, False
+
+    async def __call__(self, message: Message) -> None:
+        self.started = True
+        await self.send(message)
+
+
 class Unexpected:
     """500 for whatever nobody foresaw; what went wrong stays in the log."""
 
@@ -105,17 +123,11 @@ class Unexpected:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = False
-
-        async def send_noting(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        noting = NotingSend(send)
         try:
-            await self.app(scope, receive, send_noting)
+            await self.app(scope, receive, noting)
         except Exception:
-            if started or scope["type"] != "http":
+            if noting.started or scope["type"] != "http":
                 raise
             LOGGER.exception("unexpected error at %s %s", scope["method"], scope["path"])
             problem = HttpProblem(HTTPStatus.INTERNAL_SERVER_ERROR, "something went wrong on our side; it is logged")

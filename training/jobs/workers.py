@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import distributed, nn
 
 
 class Workers:
@@ -41,9 +41,3 @@ class Workers:
         summed = torch.tensor(values, dtype=torch.float64, device=self.device)
         distributed.all_reduce(summed)
         return summed.tolist()
-
-    def first_tensor(self, tensor: Tensor) -> Tensor:
-        """Rank 0's tensor of this shape, on every rank."""
-        if self.size > 1:
-            distributed.broadcast(tensor, src=0)
-        return tensor
