@@ -78,6 +78,17 @@ def test_a_repeat_without_a_time_of_its_own_is_the_same_event(store: Store) -> N
     assert store.profile("ann").timestamps_us == (START_US,)
 
 
+def test_a_time_after_reception_is_moved_and_its_repeat_is_the_same_event(store: Store) -> None:
+    said = _view("ann", "tea", 100, event_id="e1")._replace(received_at_us=START_US)
+    outcomes = [
+        store.append_events([said._replace(received_at_us=START_US + later_us)], shift_us=-60_000_000)
+        for later_us in (0, 200_000_000)
+    ]
+    assert outcomes == [[Outcome.ACCEPTED], [Outcome.DUPLICATE]]
+    (held,) = _all_events(store)
+    assert held.timestamp_us == START_US + 40_000_000
+
+
 def test_an_id_counts_again_after_thirty_days(store: Store) -> None:
     first = _view("ann", "tea", event_id="e1")
     store.append_events([first])
