@@ -7,12 +7,25 @@ import importlib.metadata
 import subprocess
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 LIBRARIES = ("shopkeeper", "torch", "ray", "faiss-cpu", "numpy", "pyarrow", "safetensors")
+
+
+def _inside(name: str) -> str:
+    if any(part in ("", ".", "..") for part in name.split("/")) or any(letter in name for letter in "\\:\0"):
+        raise ValueError("a file of a bundle is named relative to it, as in index/flat.faiss")
+    return name
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}$")]
+"""What becomes the name of one folder or file."""
+
+FileName = Annotated[str, AfterValidator(_inside)]
+"""A path below a bundle's folder."""
 
 
 class BundleFile(BaseModel):
@@ -40,14 +53,14 @@ class Manifest(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_version: int = SCHEMA_VERSION
-    job: str
-    version: str
+    job: Name
+    version: Name
     model: str
-    shop_id: str
+    shop_id: Name
     created_at: datetime
     data: DataWindow
     catalogue_seq: int
-    upstream: dict[str, str] = Field(default_factory=dict)
+    upstream: dict[Name, Name] = Field(default_factory=dict)
     code_revision: str
     config: dict[str, Any]
     metrics: dict[str, float]
@@ -56,7 +69,7 @@ class Manifest(BaseModel):
     notes: list[str] = Field(default_factory=list)
     train_seconds: float
     cpu_seconds: float
-    files: dict[str, BundleFile]
+    files: dict[FileName, BundleFile]
     libraries: dict[str, str]
 
 

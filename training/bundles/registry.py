@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 import pyarrow.fs as pafs
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from training.bundles.manifest import Name
 from training.bundles.store import open_root, write_object
-from training.contracts.errors import ShopkeeperError
+from training.contracts.errors import InputError, ShopkeeperError
+from training.contracts.validation import problems_of
 
 Alias = Literal["champion", "candidate", "previous"]
 
@@ -24,10 +26,10 @@ class Release(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    release: str
+    release: Name
     created_at: datetime
-    jobs: dict[str, str] = Field(default_factory=dict)
-    parent: str | None = None
+    jobs: dict[Name, Name] = Field(default_factory=dict)
+    parent: Name | None = None
     reason: str = ""
 
 
@@ -41,13 +43,14 @@ class Registry:
     def get(self, alias: Alias) -> Release | None:
         """The release that `alias` points to, None before there is one."""
         pointer = self._read(f"aliases/{alias}.json")
-        return None if pointer is None else self.release(Release.model_validate_json(pointer).release)
+        return None if pointer is None else self.release(pointer.release)
 
     def release(self, name: str) -> Release:
-        content = self._read(f"{name}.json")
-        if content is None:
+        """Raises InputError where it cannot be read as a release."""
+        release = self._read(f"{name}.json")
+        if release is None:
             raise ShopkeeperError(f"release {name} of shop {self.shop_id} is gone from {self.base}")
-        return Release.model_validate_json(content)
+        return release
 
     def propose(self, job: str, version: str) -> Release:
         """Candidate: the champion with `job` at `version`."""
@@ -106,12 +109,16 @@ class Registry:
         write_object(self.filesystem, f"{self.base}/aliases/{alias}.json", document)
         return release
 
-    def _read(self, name: str) -> bytes | None:
+    def _read(self, name: str) -> Release | None:
         path = f"{self.base}/{name}"
         if self.filesystem.get_file_info(path).type != pafs.FileType.File:
             return None
         with self.filesystem.open_input_stream(path) as stream:
-            return bytes(stream.read())
+            content = stream.read()
+        try:
+            return Release.model_validate_json(content)
+        except ValidationError as error:
+            raise InputError(problems_of(error, Release, file=path)) from error
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

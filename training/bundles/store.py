@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from training.bundles.manifest import SCHEMA_VERSION, Manifest, describe_file
 from training.contracts.atomic import write_bytes
 from training.contracts.errors import InputError, Problem, ShopkeeperError, nearest
+from training.contracts.validation import problems_of
 
 MANIFEST = "manifest.json"
 
@@ -65,7 +66,7 @@ class BundleStore:
         try:
             manifest = Manifest.model_validate_json(content)
         except ValidationError as error:
-            raise InputError(Problem(file=path, problem=f"manifest cannot be read: {error}")) from error
+            raise InputError(problems_of(error, Manifest, file=path)) from error
         if manifest.schema_version > SCHEMA_VERSION:
             raise InputError(
                 Problem(

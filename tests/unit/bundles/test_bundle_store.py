@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from training.bundles.manifest import DataWindow, Manifest, code_revision, describe_files, library_versions
 from training.bundles.store import BundleStore, new_version
@@ -103,3 +105,22 @@ def test_versions_sort_by_time() -> None:
     earlier = new_version(datetime(2026, 1, 1, tzinfo=UTC))
     later = new_version(datetime(2026, 1, 1, 0, 0, 1, tzinfo=UTC))
     assert earlier < later
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "a\\..\\evil", "C:evil", "a//b", "", "."])
+def test_a_manifest_cannot_name_a_file_outside_the_bundle(store: BundleStore, folder: Path, name: str) -> None:
+    manifest = make_manifest(folder)
+    store.publish(folder, manifest)
+    path = Path(store.root) / "shop" / "recommender" / manifest.version / "manifest.json"
+    document = json.loads(path.read_text())
+    document["files"][name] = document["files"]["weights.safetensors"]
+    path.write_text(json.dumps(document))
+    with pytest.raises(InputError, match="relative"):
+        store.fetch("shop", "recommender", manifest.version)
+
+
+@pytest.mark.parametrize("field", ["job", "version", "shop_id"])
+@pytest.mark.parametrize("name", ["..", "../up", "a/b", "a\\b", "", "v" * 65, "v1\n"])
+def test_a_manifest_cannot_name_another_folder(folder: Path, field: str, name: str) -> None:
+    with pytest.raises(ValidationError):
+        Manifest.model_validate({**make_manifest(folder).model_dump(), field: name})

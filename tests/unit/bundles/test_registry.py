@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from training.bundles.registry import Registry
-from training.contracts.errors import ShopkeeperError
+from training.contracts.errors import InputError, ShopkeeperError
 
 
 @pytest.fixture
@@ -71,3 +72,13 @@ def test_concurrent_promotions_lose_none(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(promote, range(16)))
     assert len(champion_jobs(Registry(tmp_path / "releases", "shop"))) == 16
+
+
+@pytest.mark.parametrize(("field", "value"), [("jobs", {"recommender": "../../etc"}), ("release", "../other")])
+def test_a_release_cannot_name_another_folder(registry: Registry, field: str, value: object) -> None:
+    release = registry.promote("recommender", "v1")
+    for path in Path(registry.base).rglob("*.json"):
+        document = release.model_dump(mode="json")
+        path.write_text(json.dumps({**document, field: value}))
+    with pytest.raises(InputError, match=field):
+        registry.get("champion")
