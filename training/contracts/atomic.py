@@ -37,8 +37,13 @@ def write_json(path: Path, document: Any) -> None:
 def new_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     """A scratch folder beside `path` that becomes `path` when the block ends well and vanishes when it does not.
 
-    Raises InputError where `path` exists, is not empty and `force` is false.
+    Raises InputError where `path` is or holds the current folder, and where it is not empty and `force` is false.
     """
+    path = Path(os.path.abspath(path))
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise InputError(
+            Problem(problem="the current folder cannot be replaced", file=str(path), allowed="another folder")
+        )
     refuse_occupied(path, force=force)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")

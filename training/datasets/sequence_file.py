@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from training.contracts.errors import InputError, Problem, shorten
 from training.contracts.shop import ShopInfo
 from training.contracts.tables import TIMESTAMP
-from training.datasets.text_files import read_text, split_lines
+from training.datasets.text_files import read_head, read_text, split_lines
 
 MINUTE_US = 60_000_000
 MAX_ID_CHARACTERS = 256
@@ -62,7 +62,7 @@ def sequences_info(shop_id: str, *, name: str, reference_date: datetime) -> Shop
 def looks_like_sequences(file: Path) -> bool:
     """Whether most of the first lines are two or more ids (words with a digit in them)."""
     try:
-        lines = [line.split() for line in split_lines(read_text(file))[:50] if line.strip()]
+        lines = [line.split() for line in split_lines(read_head(file))[:50] if line.strip()]
     except InputError:
         return False
     fitting = sum(len(words) >= 2 and all(_ID.fullmatch(word) for word in words) for words in lines)

@@ -1,7 +1,8 @@
-"""Text files of public data sets: plain or gzip, read whole, every malformed line named."""
+"""Text files of public data sets: plain or gzip, every malformed line named."""
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import zlib
 from collections.abc import Sequence
@@ -9,14 +10,20 @@ from pathlib import Path
 
 from training.contracts.errors import InputError, Problem, nearest, shorten
 
+LARGEST_TEXT_BYTES = 1 << 30
+HEAD_BYTES = 1 << 16
 
-def read_text(file: Path, *, encoding: str = "utf-8") -> str:
-    """The text of `file`, unpacked where it ends in .gz; raises InputError naming the line that cannot be decoded."""
-    try:
-        content = file.read_bytes()
-        content = gzip.decompress(content) if file.suffix == ".gz" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(Problem(file=str(file), problem=f"cannot be read: {error}")) from error
+
+def read_text(file: Path, *, encoding: str = "utf-8", limit_bytes: int = LARGEST_TEXT_BYTES) -> str:
+    """The text of `file`, unpacked where it ends in .gz.
+
+    Raises InputError for more than `limit_bytes`, and naming the line that cannot be decoded.
+    """
+    content = _read(file, limit_bytes + 1)
+    if len(content) > limit_bytes:
+        raise InputError(
+            Problem(file=str(file), problem="larger than is read, unpacked", allowed=f"{limit_bytes:,} bytes")
+        )
     try:
         return content.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -25,6 +32,23 @@ def read_text(file: Path, *, encoding: str = "utf-8") -> str:
         raise InputError(
             Problem(file=str(file), line=line, problem="cannot be decoded", found=found, allowed=encoding)
         ) from error
+
+
+def read_head(file: Path) -> str:
+    """The first HEAD_BYTES of a UTF-8 file, unpacked where it ends in .gz; raises InputError like `read_text`."""
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(_read(file, HEAD_BYTES)).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise InputError(Problem(file=str(file), problem="cannot be decoded", allowed="utf-8")) from error
+
+
+def _read(file: Path, most_bytes: int) -> bytes:
+    """At most so many bytes from the start; no more than these is unpacked."""
+    try:
+        with gzip.open(file) if file.suffix == ".gz" else open(file, "rb") as stream:
+            return stream.read(most_bytes)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(Problem(file=str(file), problem=f"cannot be read: {error}")) from error
 
 
 def split_lines(text: str) -> list[str]:

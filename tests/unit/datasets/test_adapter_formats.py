@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import stat
+import tracemalloc
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,8 @@ from training.contracts.errors import InputError, Problem
 from training.contracts.shop import Shop
 from training.datasets.adapter import shop_id_of
 from training.datasets.registry import dataset
+from training.datasets.sequence_file import looks_like_sequences
+from training.datasets.text_files import read_text
 
 ID = st.text("abcé0123456789", min_size=1, max_size=6).map(lambda text: f"{text}7")
 SEQUENCES = st.dictionaries(ID, st.lists(ID, min_size=1, max_size=8), min_size=1, max_size=8)
@@ -54,6 +57,18 @@ def problem(name: str, source: Path) -> Problem:
 )  # fmt: skip
 def test_another_part_of_a_data_set_is_another_shop(names: tuple[str, ...], shop_id: str) -> None:
     assert shop_id_of(*names) == shop_id
+
+
+def test_no_more_is_unpacked_than_is_read(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.txt.gz"
+    with gzip.open(bomb, "wb", compresslevel=1) as stream:
+        stream.writelines(b"u1 i1 i2\n" * 100_000 for _ in range(40))
+    tracemalloc.start()
+    assert looks_like_sequences(bomb)
+    with pytest.raises(InputError, match="1,000,000 bytes"):
+        read_text(bomb, limit_bytes=1_000_000)
+    assert tracemalloc.get_traced_memory()[1] < 5e6
+    tracemalloc.stop()
 
 
 # amazon-sequences
