@@ -22,7 +22,7 @@ from training.models.recommender import Recommender
 from training.report import write_report
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-ITEMS = 30
+USERS, ITEMS = 250, 30
 SMALL = {
     "transformer": {"dim": 16, "dropout": 0.1, "max_len": 20},
     "epochs": 12,
@@ -75,7 +75,7 @@ def write_shop(path: Path, users: Mapping[str, list[str]], items: list[str], sho
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     rng = np.random.default_rng(0)
     users = {}
-    for user in range(250):
+    for user in range(USERS):
         item, history = int(rng.integers(ITEMS)), []
         for _ in range(int(rng.integers(4, 12))):
             history.append(f"i{item:02d}")
@@ -106,7 +106,7 @@ def test_the_transformer_learns_the_chain(result: FitResult) -> None:
     assert names == set(result.validation)
     assert result.examples_per_second > 0
     assert [line["epoch"] for line in result.curve] == list(range(1, len(result.curve) + 1))
-    assert sum(bin_["users"] for bin_ in result.bins["popularity"].values()) == 251
+    assert sum(bin_["users"] for bin_ in result.bins["popularity"].values()) == USERS + 1
 
 
 def test_what_was_dropped_is_said(result: FitResult) -> None:
@@ -143,13 +143,6 @@ def test_a_published_bundle_is_evaluated_with_its_own_config(result: FitResult, 
     assert watched.done["baselines"] == watched.totals["baselines"]
 
 
-def test_progress_goes_on_with_every_step(data: RecommenderData, tmp_path: Path) -> None:
-    watched = Watched()
-    fit(config(epochs=2), data, LocalReport(tmp_path / "checkpoints"), tmp_path / "bundle", progress=watched)
-    assert watched.done == watched.totals
-    assert watched.totals["transformer steps, at most"] > 10
-
-
 def test_a_bundle_is_evaluated_on_another_shop(result: FitResult, tmp_path: Path) -> None:
     users = {f"v{n}": ["i05", "i08", "new", f"i{n:02d}"] for n in range(10)}
     other = write_shop(tmp_path / "other", users, [f"i{n:02d}" for n in range(10)])
@@ -180,8 +173,10 @@ def test_the_report_is_one_page(result: FitResult, tmp_path: Path) -> None:
 
 
 def test_a_killed_training_goes_on_as_if_nothing_had_been(data: RecommenderData, tmp_path: Path) -> None:
-    straight = LocalReport(tmp_path / "straight")
-    whole = fit(config(epochs=4), data, straight, tmp_path / "a")
+    straight, watched = LocalReport(tmp_path / "straight"), Watched()
+    whole = fit(config(epochs=4), data, straight, tmp_path / "a", progress=watched)
+    assert watched.done == watched.totals
+    assert watched.done["transformer steps, at most"] > 20
     fit(config(epochs=2), data, LocalReport(tmp_path / "killed"), tmp_path / "b")
     resumed = LocalReport(tmp_path / "killed")
     assert resumed.resume_from == tmp_path / "killed" / "epoch-002"
