@@ -30,7 +30,7 @@ def evaluate(
 
     found, shop = find_job(job), open_checked(data, progress=output.progress)
     bundle = resolve_bundle(home(), shop.info.shop_id, job, version)
-    result = found.evaluate(bundle.folder, shop)
+    result = found.evaluate(bundle.folder, shop, progress=output.progress)
     output.answer(
         {"job": job, "version": bundle.version, **result},
         metrics_text({f"{job} {bundle.version}": result["metrics"], **result["baselines"]}),

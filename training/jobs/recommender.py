@@ -134,20 +134,20 @@ def fit(
     with new_folder(out, force=True) as folder:
         recommender.save(folder)
         ranking_metrics, ranking_notes = _bundle_ranking(data, recommender, folder, config.seed, progress)
-    evaluations = _evaluate_all(data, recommender, retrievers, progress)
+    served, evaluations = _evaluate_all(data, recommender, retrievers, progress)
     validation = evaluate(recommender.score, data.split.validation, data.counts_I, repeats=data.repeats)
     return FitResult(
         folder=out,
         model=chosen.kind,
-        metrics={**evaluations[chosen.kind].metrics, **ranking_metrics},
+        metrics={**served.metrics, **ranking_metrics},
         validation=validation.metrics,
-        baselines={name: evaluations[name].metrics for name in retrievers},
+        baselines={name: evaluation.metrics for name, evaluation in evaluations.items()},
         train_seconds=time.monotonic() - wall,
         cpu_seconds=time.process_time() - cpu,
         examples_per_second=training.course.examples_per_second,
         notes=(*data.notes, choice, *training.course.said(), *ranking_notes),
         curve=tuple(training.course.curve),
-        bins={name: evaluation.bins for name, evaluation in evaluations.items()},
+        bins={name: evaluation.bins for name, evaluation in {**evaluations, chosen.kind: served}.items()},
     )
 
 
@@ -200,18 +200,14 @@ def _bundle_ranking(
 
 def _evaluate_all(
     data: RecommenderData, recommender: Recommender, baselines: Mapping[str, Retriever], progress: Progress
-) -> dict[str, Evaluation]:
-    """Every baseline as it is, and under its kind the bundled one as it serves (content regression included)."""
-    models = {*baselines, recommender.retriever.kind}
-    progress.stage("evaluation on test", len(data.split.test) * len(models))
+) -> tuple[Evaluation, dict[str, Evaluation]]:
+    """The bundled model as it serves (content regression included), and every baseline as it is."""
+    progress.stage("evaluation on test", len(data.split.test) * (len(baselines) + 1))
 
     def on_test(score: Score) -> Evaluation:
         return evaluate(score, data.split.test, data.counts_I, repeats=data.repeats, progress=progress)
 
-    evaluations = {name: on_test(retriever.score) for name, retriever in baselines.items()}
-    if recommender.retriever.kind not in evaluations:
-        evaluations[recommender.retriever.kind] = on_test(recommender.score)
-    return evaluations
+    return on_test(recommender.score), {name: on_test(retriever.score) for name, retriever in baselines.items()}
 
 
 def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress()) -> dict[str, Any]:
