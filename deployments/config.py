@@ -46,7 +46,7 @@ class BreakerConfig(_Strict):
     """When a stage is given up, and how often it is looked after until it is back."""
 
     failures_to_open: int = Field(default=3, ge=1)
-    patience_floor_s: Positive = 0.1
+    patience_floor_s: Positive = 0.2
     probe_period_s: Positive = 0.25
     probe_timeout_s: Positive = 2.0
 
