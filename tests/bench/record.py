@@ -68,5 +68,6 @@ def _processor() -> str:
 
 
 def _relative(arguments: Sequence[str]) -> list[str]:
-    root = str(Path(__file__).parents[2])
-    return [argument.replace(f"{root}/", "") for argument in arguments]
+    """Paths as seen from the repository's root, so that a result names no machine's folders."""
+    root = Path(__file__).parents[2]
+    return [os.path.relpath(argument, root) if Path(argument).is_absolute() else argument for argument in arguments]
