@@ -60,8 +60,7 @@ def up(
              "shop_id": state.shop_id},
             _welcome(state, detached=detach),
         )  # fmt: skip
-        if not detach:
-            process.wait()
+        if not detach and process.wait():
             raise ShopkeeperError(f"the system stopped by itself: see {log}")
     except BaseException:
         end_tree(process.pid)

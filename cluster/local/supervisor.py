@@ -86,11 +86,12 @@ class Supervisor:
         """The shop asked for, or the sample, drawn on first use."""
         if self.options.data is not None:
             return Shop(self.options.data)
-        path = self.home.shop(SAMPLE)
+        seed = self.options.seed
+        path = self.home.shop(f"{SAMPLE}-small-{seed}" if seed else SAMPLE)
         if not path.is_dir():
             from training.datasets.sample import generate
 
-            generate(path, size="small", seed=self.options.seed, images=False, progress=self.progress)
+            generate(path, size="small", seed=seed, images=False, progress=self.progress)
             self.progress.stage("")
         return Shop(path)
 
@@ -147,7 +148,7 @@ class Supervisor:
 
     def _watch(self, shop: Shop) -> None:
         """Keep the state file true until told to stop."""
-        if shop.path == self.home.shop(SAMPLE):
+        if self.options.data is None:
             self.painter = draw_in_background(shop.path)
         while not self._orphaned():
             self._reap_training(shop)

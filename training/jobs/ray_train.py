@@ -56,25 +56,18 @@ def fit_on_ray(
     The shop and the run folder must be readable from every node. A worker that dies is replaced up to
     WORKER_FAILURES times and goes on from the last epoch's checkpoint.
     """
+    settings = {
+        "job": job,
+        "config": config.model_dump(mode="json"),
+        "shop": str(shop.path.absolute()),
+        "out": str(run_folder.absolute()),
+    }
+    per_worker = {"CPU": cpus_per_worker, **({"GPU": 1} if gpu else {})}
     trainer = TorchTrainer(
         _fit_one_worker,
-        train_loop_config={
-            "job": job,
-            "config": config.model_dump(mode="json"),
-            "shop": str(shop.path.absolute()),
-            "out": str(run_folder.absolute()),
-        },
-        scaling_config=ScalingConfig(
-            num_workers=workers,
-            use_gpu=gpu,
-            resources_per_worker={"CPU": cpus_per_worker, **({"GPU": 1} if gpu else {})},
-        ),
-        run_config=RunConfig(
-            name="ray_train",
-            storage_path=str(run_folder.absolute()),
-            failure_config=FailureConfig(max_failures=WORKER_FAILURES),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
-        ),
+        train_loop_config=settings,
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu, resources_per_worker=per_worker),
+        run_config=_resumable(run_folder),
     )
     try:
         with shown(run_folder / PROGRESS_FILE, progress):
@@ -82,6 +75,16 @@ def fit_on_ray(
     except Exception as error:
         raise ShopkeeperError(f"training {job} failed on Ray: {root_cause(error)}") from error
     return FitResult.model_validate_json((run_folder / RESULT_FILE).read_bytes())
+
+
+def _resumable(run_folder: Path) -> RunConfig:
+    """The same folder and name, the same run: Ray Train goes on from its newest checkpoint."""
+    return RunConfig(
+        name="ray_train",
+        storage_path=str(run_folder.absolute()),
+        failure_config=FailureConfig(max_failures=WORKER_FAILURES),
+        checkpoint_config=CheckpointConfig(num_to_keep=2),
+    )
 
 
 def root_cause(error: BaseException) -> str:
