@@ -1,5 +1,6 @@
 # Two commands do everything on a fresh machine with Python 3.11+: `make up` and `make test`.
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# The newest that really runs: a version manager's shim may stand for a version that is not there.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c '' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 

@@ -47,6 +47,7 @@ class BreakerConfig(_Strict):
 
     failures_to_open: int = Field(default=3, ge=1)
     patience_floor_s: Positive = 0.2
+    fair_wait_s: Positive = 0.4
     probe_period_s: Positive = 0.25
     probe_timeout_s: Positive = 2.0
 

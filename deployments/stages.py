@@ -72,14 +72,18 @@ class StageClient:
         self._waiting: set[asyncio.Timeout] = set()
 
     async def ask(self, query: Any, *, timeout_s: float) -> Any | None:
-        """The answer, `Missing` where the replica lacks the bundle, None where the stage is out."""
+        """The answer, `Missing` where the replica lacks the bundle, None where the stage is out.
+
+        A caller in a hurry goes without; only a stage that got a fair time and did not answer counts as failing.
+        """
         if self.breaker.is_open:
             return None
-        started_s = time.perf_counter()
+        started_s, wait_s = time.perf_counter(), self.patience.wait_s(timeout_s)
         try:
-            answer = await self._patiently(query, self.patience.wait_s(timeout_s))
+            answer = await self._patiently(query, wait_s)
         except TimeoutError:
-            if not self.breaker.is_open:
+            hurried = wait_s < self.patience.wait_s(self.config.fair_wait_s)
+            if not hurried and not self.breaker.is_open:
                 self.patience.timed_out()
                 self._note("timeout", self.breaker.failed)
             return None

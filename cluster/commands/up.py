@@ -64,6 +64,7 @@ def up(
             raise ShopkeeperError(f"the system stopped by itself: see {log}")
     except BaseException:
         end_tree(process.pid)
+        output.say("stopped; what was acknowledged is kept")
         raise
 
 
@@ -108,7 +109,8 @@ def _died(state: RunState | None, code: int, log: Path) -> ShopkeeperError:
 
 
 def _welcome(state: RunState, *, detached: bool) -> str:
-    example = f"curl -s {state.url}/v1/recommendations -H 'content-type: application/json' -d '{{\"user_id\":\"u1\"}}'"
+    ask = f"-d '{{\"user_id\":\"{state.some_user}\"}}'"
+    example = f"curl -s {state.url}/v1/recommendations -H 'content-type: application/json' {ask}"
     stop_by = "shopkeeper down" if detached else "Ctrl-C"
     missing = f"\nstill to train: {', '.join(state.missing)}" if state.missing else ""
     routes = "\n".join(f"  {route}" for route in state.routes)

@@ -43,6 +43,7 @@ class RunState(BaseModel):
     url: str
     shop_id: str
     shop: str
+    some_user: str = "anybody"
     ray_address: str | None = None
     release: str | None = None
     missing: list[str] = Field(default_factory=list)

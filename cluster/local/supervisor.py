@@ -69,7 +69,7 @@ class Supervisor:
             try:
                 self._save(phase="preparing")
                 shop = self._shop()
-                self._save(shop_id=shop.info.shop_id, shop=str(shop.path))
+                self._save(shop_id=shop.info.shop_id, shop=str(shop.path), some_user=_some_user(shop))
                 self._start_training(shop)
                 self._serve(shop)
                 self._watch(shop)
@@ -198,6 +198,12 @@ class Supervisor:
     def _save(self, **changes: Any) -> None:
         self.state = self.state.model_copy(update=changes)
         self.state.save(self.home)
+
+
+def _some_user(shop: Shop) -> str:
+    """A user with a history, for the example that `up` prints."""
+    first = next(shop.batches("events", ["user_id"], rows=1), None)
+    return str(first["user_id"][0].as_py()) if first is not None and len(first) else "anybody"
 
 
 def main(arguments: list[str]) -> int:

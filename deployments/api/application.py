@@ -113,7 +113,7 @@ def _field_error(finding: dict[str, Any]) -> dict[str, Any]:
         return {"field": "body", "problem": f"not JSON at character {place[0]}: {finding['ctx']['error']}"}
     field = shorten(".".join(str(part) for part in place) or str(source))
     if finding["type"] == "extra_forbidden":
-        near = nearest(str(place[-1]), _fields(place[:-1]))
+        near = nearest(str(place[-1]), [name for name in _fields(place[:-1]) if name != place[-1]])
         return {"field": field, "problem": "unknown field", **({"nearest": near} if near else {})}
     problem = finding["msg"].removeprefix("Value error, ")
     found = {} if finding["type"] == "missing" else {"found": shorten(finding["input"])}

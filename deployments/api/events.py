@@ -21,7 +21,7 @@ from training.contracts.tables import EVENT_TYPES, valid_event_type
 
 router = APIRouter(tags=["shop"])
 EXAMPLE = {
-    "event_id": "e-1", "type": "view", "user_id": "u1", "session_id": "s-1", "item_id": "i42",
+    "event_id": "e-1", "type": "view", "user_id": "u000001", "session_id": "s-1", "item_id": "i000042",
     "timestamp": "2026-06-30T12:00:00Z", "dwell_s": 12.5, "context": {"device": "phone"},
 }  # fmt: skip
 AHEAD = timedelta(days=1)

@@ -18,12 +18,12 @@ from deployments.state.records import Row, Upserted
 
 router = APIRouter(tags=["shop"])
 EXAMPLE = {
-    "item_id": "i42", "title": "Oak desk", "category": ["Home", "Office", "Desks"], "brand": "Nordwood",
+    "item_id": "i000042", "title": "Oak desk", "category": ["Home", "Office", "Desks"], "brand": "Nordwood",
     "price": 249.0, "currency": "EUR", "stock": 12, "attributes": {"colour": "oak"}, "tags": ["standing"],
 }  # fmt: skip
 Amount = Annotated[float, Field(ge=0)]
 Labels = Annotated[list[Annotated[str, StringConstraints(max_length=1024)]], Field(max_length=200)]
-ItemId = Annotated[Id, Path()]
+ItemId = Annotated[Id, Path(examples=["i000042"])]
 
 
 class ItemIn(Request):

@@ -63,7 +63,9 @@ async def post_recommendations(
     body: Annotated[
         RecommendationsIn,
         Body(
-            examples=[{"user_id": "u1", "limit": 10, "filter": "price <= 50 and not brand = 'Acme'", "explain": True}]
+            examples=[
+                {"user_id": "u000001", "limit": 10, "filter": "price <= 50 and not brand = 'Acme'", "explain": True}
+            ]
         ),
     ],
     gateway: Annotated[Gateway, Depends(gateway_of)],
@@ -79,7 +81,7 @@ async def post_recommendations(
 @router.post("/v1/similar-items", summary="Items like this one", responses={**RESPONSES, **problem_responses(404)})
 async def post_similar_items(
     request: HttpRequest,
-    body: Annotated[SimilarIn, Body(examples=[{"item_id": "i42", "limit": 5}])],
+    body: Annotated[SimilarIn, Body(examples=[{"item_id": "i000042", "limit": 5}])],
     gateway: Annotated[Gateway, Depends(gateway_of)],
 ) -> Response:
     """Nearest by the retriever's item vectors, in stock and within the filter."""
@@ -89,7 +91,7 @@ async def post_similar_items(
 @router.post("/v1/rankings", summary="These items, best first for this user", responses=RESPONSES)
 async def post_rankings(
     request: HttpRequest,
-    body: Annotated[RankingsIn, Body(examples=[{"user_id": "u1", "item_ids": ["i1", "i2", "i42"]}])],
+    body: Annotated[RankingsIn, Body(examples=[{"user_id": "u000001", "item_ids": ["i000001", "i000002", "i000042"]}])],
     gateway: Annotated[Gateway, Depends(gateway_of)],
 ) -> Response:
     """All of the given items come back, ranked; one that the catalogue lacks is a 422."""

@@ -15,7 +15,7 @@ from deployments.gateway import Gateway
 
 router = APIRouter(tags=["shop"])
 EXAMPLE = {
-    "series_id": "i42@vienna", "item_id": "i42", "location": "vienna", "timestamp": "2026-06-29T00:00:00Z",
+    "series_id": "i000042@vienna", "item_id": "i000042", "location": "vienna", "timestamp": "2026-06-29T00:00:00Z",
     "demand": 17.0, "price": 249.0, "promotion": 0.0, "temperature": 24.5,
 }  # fmt: skip
 MAX_COVARIATES = 100

@@ -15,7 +15,7 @@ from deployments.gateway import Gateway
 from deployments.middleware.problems import field_problem
 
 router = APIRouter(tags=["shop"])
-EXAMPLE = {"user_id": "u1", "attributes": {"country": "AT", "member": "gold"}}
+EXAMPLE = {"user_id": "u000001", "attributes": {"country": "AT", "member": "gold"}}
 Name = Annotated[str, StringConstraints(max_length=MAX_ID)]
 Value = Annotated[str, StringConstraints(max_length=4096)]
 
@@ -54,7 +54,7 @@ async def put_users(request: HttpRequest, gateway: Annotated[Gateway, Depends(ga
     responses={200: {"model": MergeAnswer}, **problem_responses(413, 415, 422, 503)},
 )
 async def merge_user(
-    user_id: Annotated[Id, Path()],
+    user_id: Annotated[Id, Path(examples=["u000001"])],
     body: Annotated[MergeIn, Body(examples=[{"anonymous_id": "device-7f3a"}])],
     gateway: Annotated[Gateway, Depends(gateway_of)],
 ) -> Response:

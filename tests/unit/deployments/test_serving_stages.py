@@ -125,6 +125,18 @@ def test_slow_stage_keeps_the_deadline(http: TestClient, faulty: dict[str, Fault
     assert document["took_ms"] < 1000
 
 
+def test_a_caller_in_a_hurry_costs_the_others_nothing(
+    http: TestClient, serving: Serving, faulty: dict[str, Faulty]
+) -> None:
+    faulty["retrieval"].fault = hangs
+    for _ in range(5):
+        hurried = http.post("/v1/recommendations", json=BODY, headers={"X-Timeout-Ms": "20"})
+        assert hurried.json()["degraded"][0] in ("profile", "retrieval")
+    faulty["retrieval"].fault = None
+    assert not serving.gateway.stages["retrieval"].breaker.is_open
+    assert http.post("/v1/recommendations", json=BODY).json()["degraded"] == []
+
+
 def test_replica_without_the_bundle_is_no_error(http: TestClient, faulty: dict[str, Faulty]) -> None:
     async def lacks() -> Missing:
         return Missing("?")

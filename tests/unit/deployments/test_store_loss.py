@@ -42,7 +42,7 @@ def test_a_store_that_hangs_is_given_up(http: TestClient, serving: Serving, monk
 
     monkeypatch.setattr(serving.live.store, "profile", hang)
     for _ in range(6):
-        answer = http.post("/v1/recommendations", json=BODY, headers={"X-Timeout-Ms": "100"})
+        answer = http.post("/v1/recommendations", json=BODY, headers={"X-Timeout-Ms": "1000"})
         assert answer.json()["degraded"][:1] == ["profile"]
     assert len(asked) == serving.gateway.config.request.breaker.failures_to_open
     released.set()
