@@ -109,7 +109,7 @@ def _died(state: RunState | None, code: int, log: Path) -> ShopkeeperError:
 
 
 def _welcome(state: RunState, *, detached: bool) -> str:
-    ask = f"-d '{{\"user_id\":\"{state.some_user}\"}}'"
+    ask = f'-d \'{{"user_id":"{state.some_user}"}}\''
     example = f"curl -s {state.url}/v1/recommendations -H 'content-type: application/json' {ask}"
     stop_by = "shopkeeper down" if detached else "Ctrl-C"
     missing = f"\nstill to train: {', '.join(state.missing)}" if state.missing else ""
