@@ -16,6 +16,7 @@ class UsageMeter:
         self._root = psutil.Process(pid)
         self._cpu_s: dict[int, float] = {}
         self._read_s = time.monotonic()
+        self.read()
 
     def read(self) -> Usage:
         """Proportional memory (shared pages counted once), and cores busy since the last reading."""
@@ -29,7 +30,7 @@ class UsageMeter:
                 continue
             cpu_s[process.pid] = times.user + times.system
         now_s = time.monotonic()
-        spent_s = sum(used - self._cpu_s.get(pid, used) for pid, used in cpu_s.items())
+        spent_s = sum(used - self._cpu_s.get(pid, 0.0) for pid, used in cpu_s.items())
         cores = spent_s / max(now_s - self._read_s, 1e-9)
         self._cpu_s, self._read_s = cpu_s, now_s
         return Usage(processes=len(cpu_s), memory_bytes=memory_bytes, cpu_cores=round(cores, 2))

@@ -12,6 +12,8 @@ import httpx
 from record import Recording
 from running_shop import RunningShop, running_shop
 
+IDLE_CORES = 0.7
+
 
 def personal(url: str, user_id: str) -> bool:
     """Whether an answer is there, undegraded, and not the one that a stranger gets."""
@@ -31,11 +33,11 @@ def known_user(shop: RunningShop) -> str:
 
 
 def idle_usage(shop: RunningShop) -> Any:
-    """Memory and cores once nothing trains any more and the meter has read twice."""
+    """Memory and cores once nothing trains or draws any more."""
     deadline_s = time.monotonic() + 300
     while time.monotonic() < deadline_s:
         status = shop.command("status")
-        if status["training"] is None and status["usage"] and status["usage"]["cpu_cores"] < 1:
+        if status["training"] is None and status["usage"] and 0 < status["usage"]["cpu_cores"] < IDLE_CORES:
             return status["usage"]
         time.sleep(3)
     return shop.command("status")["usage"]
