@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -10,6 +11,7 @@ from concurrent.futures import Executor
 from deployments.state.records import ServedRow
 from deployments.telemetry import Telemetry
 
+LOGGER = logging.getLogger(__name__)
 GROUP = 256
 PAUSE_S = 0.05
 RETRY_S = 0.5
@@ -45,8 +47,9 @@ class ServedLog:
             group = [self._waiting.popleft() for _ in range(min(GROUP, len(self._waiting)))]
             try:
                 await loop.run_in_executor(self.executor, self.write, group)
-            except Exception:
-                # The store is away: keep what fits, try again.
+            except Exception as error:
+                # Mostly the store is away: keep what fits, try again.
+                LOGGER.warning("%d served answers wait to be written: %s", len(group), error)
                 self._put_back(group)
                 await asyncio.sleep(RETRY_S)
             self.telemetry.set("served_log_queue", len(self._waiting))

@@ -26,6 +26,7 @@ class Recording:
     def __init__(self, name: str, *, seeds: Sequence[int] = ()) -> None:
         self.name, self.seeds = name, list(seeds)
         self._begun_s = time.monotonic()
+        self._revision = code_revision()
 
     def write(self, figures: dict[str, Any]) -> Path:
         """Replace the recorded result; also prints it."""
@@ -33,7 +34,7 @@ class Recording:
             "benchmark": self.name,
             "command": " ".join(["python", *_relative(sys.argv)]),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "revision": code_revision(),
+            "revision": self._revision,
             "machine": machine(),
             "libraries": library_versions(),
             "seeds": self.seeds,
