@@ -37,7 +37,8 @@ class BundleStore:
                 self._write(f"{target}/{name}", (folder / name).read_bytes())
             self._write(f"{target}/{MANIFEST}", manifest.model_dump_json(indent=1).encode())
         except BaseException:
-            self.filesystem.delete_dir(target)
+            if self.filesystem.get_file_info(target).type == pafs.FileType.Directory:
+                self.filesystem.delete_dir(target)
             raise
 
     def versions(self, shop_id: str, job: str) -> list[str]:

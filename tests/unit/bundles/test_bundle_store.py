@@ -79,6 +79,12 @@ def test_a_failed_publish_leaves_nothing(store: BundleStore, folder: Path) -> No
     assert not (Path(store.root) / "shop" / "recommender" / manifest.version).exists()
 
 
+def test_a_store_that_cannot_be_written_says_its_own_cause(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "bundles").write_text("a file where the store should be")
+    with pytest.raises(OSError, match="bundles"):
+        BundleStore(tmp_path / "bundles").publish(folder, make_manifest(folder))
+
+
 def test_an_unknown_version_names_the_nearest(store: BundleStore, folder: Path) -> None:
     store.publish(folder, make_manifest(folder, "20260101-000000-abcd"))
     with pytest.raises(InputError) as caught:
