@@ -25,7 +25,7 @@ class _SparseProduct(torch.autograd.Function):
 
 
 class ItemFeatures(nn.Module):
-    """features_IF (CSR) -> what each item gains, [I, D]; 0 before training."""
+    """features_IF (CSR) -> what each item gains, [I, D] or [K, D] of some; 0 before training."""
 
     def __init__(self, features_IF: sparse.csr_matrix, dim: int) -> None:
         super().__init__()
@@ -33,11 +33,16 @@ class ItemFeatures(nn.Module):
         self.features_FI = self.features_IF.T.tocsr()
         self.table = nn.Parameter(torch.zeros(features_IF.shape[1], dim))
 
-    def forward(self) -> Tensor:
+    def forward(self, codes_K: Tensor | None = None) -> Tensor:
+        """What the items of these codes gain, or all."""
+        if codes_K is None:
+            features, transposed = self.features_IF, self.features_FI
+        else:
+            features = self.features_IF[codes_K.cpu().numpy()]
+            transposed = features.T
         if self.table.device.type == "cpu":
-            product: Tensor = _SparseProduct.apply(self.table, self.features_IF, self.features_FI)
+            product: Tensor = _SparseProduct.apply(self.table, features, transposed)
             return product
-        features = self.features_IF
         indices, offsets, weights = (
             torch.from_numpy(array).to(self.table.device)
             for array in (features.indices.astype(np.int64), features.indptr.astype(np.int64), features.data)

@@ -110,9 +110,10 @@ class Tower(nn.Module):
         for embedding in (self.item, self.place):
             nn.init.normal_(embedding.weight, std=0.02)
 
-    def item_vectors(self) -> Tensor:
-        """items_ID, what tokens are read as and scores are made with."""
-        return self.item.weight if self.features is None else self.item.weight + self.features()
+    def item_vectors(self, codes_K: Tensor | None = None) -> Tensor:
+        """items_ID, what tokens are read as and scores are made with; of these items only, [K, D], where given."""
+        own = self.item.weight if codes_K is None else self.item(codes_K)
+        return own if self.features is None else own + self.features(codes_K)
 
     def forward(self, tokens_BL: Tensor, lengths_B: Tensor, items_ID: Tensor) -> Tensor:
         # Places count from the newest token, so that "just now" is one place at any length.
