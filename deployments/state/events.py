@@ -96,6 +96,17 @@ def decode_event(text: str) -> EventRow:
     return EventRow(*orjson.loads(text))
 
 
+def encode_interest(row: EventRow) -> str:
+    """What a profile keeps of the event, without its time."""
+    return orjson.dumps((row.item_id, row.type, row.dwell_s)).decode()
+
+
+def decode_interest(text: str) -> tuple[str, str, float]:
+    """item_id, type and dwell_s (0 where nobody said)."""
+    item_id, kind, dwell_s = orjson.loads(text)
+    return item_id, kind, dwell_s or 0.0
+
+
 def _fingerprint(row: EventRow) -> int:
     said = orjson.dumps((row.type, *row[2:4], *row[5:13]), option=orjson.OPT_SORT_KEYS)
     return int.from_bytes(blake2b(said, digest_size=8).digest(), "big", signed=True)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-import orjson
 import redis
 
 from deployments.state.clock import DAY_US, to_us
@@ -16,7 +15,9 @@ from deployments.state.events import (
     Outcome,
     StampedEvent,
     decode_event,
+    decode_interest,
     encode_event,
+    encode_interest,
     stamp,
 )
 from deployments.state.records import (
@@ -31,8 +32,10 @@ from deployments.state.records import (
     merge,
     merge_items,
 )
+from deployments.state.redis_schema import migrate
 from deployments.state.redis_scripts import (
     APPEND_EVENTS,
+    ARRIVAL_DIGITS,
     CATALOGUE_SINCE,
     LOG_RECOMMENDATIONS,
     PROFILE,
@@ -40,13 +43,12 @@ from deployments.state.redis_scripts import (
     RAISE_CATALOGUE_SEQ,
     SEEN,
 )
-from deployments.state.redis_server import check_server, migrate, place_of
+from deployments.state.redis_server import check_server, place_of
 from deployments.state.store import MAX_RECOMMENDATIONS, StoreUnavailable, merged_alias
 from training.features.profile import PROFILE_EVENTS, Profile, make_profile
 
 TIMEOUT_S = 10.0
 PIECE_ROWS = 1_000
-ARRIVAL_DIGITS = 16
 _OUTCOMES = {"a": Outcome.ACCEPTED, "d": Outcome.DUPLICATE, "c": Outcome.CONFLICT}
 _FORGET_S = (DEDUPLICATION_WINDOW_US + DAY_US) // 1_000_000
 
@@ -103,7 +105,7 @@ class RedisStore:
     def profile(self, user_id: str) -> Profile:
         found = self._script(PROFILE, user_id)
         pairs = zip(found[::2], found[1::2], strict=True)
-        return make_profile(user_id, [(*orjson.loads(body[ARRIVAL_DIGITS:]), int(score)) for body, score in pairs])
+        return make_profile(user_id, [_interest(body, int(score)) for body, score in pairs])
 
     @_available
     def purchased(self, user_id: str, *, since_us: int) -> frozenset[str]:
@@ -349,9 +351,15 @@ class RedisStore:
 
 def _event_values(event: StampedEvent) -> tuple[Any, ...]:
     row = event.row
-    interest = orjson.dumps([row.item_id, row.type]) if row.interest else b""
+    interest = encode_interest(row) if row.interest else ""
     who = (row.user_id, event.event_id, event.fingerprint, row.known_us, event.timestamp_us)
     return (*who, row.item_id or "", row.type, interest, encode_event(row))
+
+
+def _interest(member: str, timestamp_us: int) -> tuple[str, str, int, float]:
+    """A member of a profile's sorted set, as make_profile takes it."""
+    item_id, kind, dwell_s = decode_interest(member[ARRIVAL_DIGITS:])
+    return item_id, kind, timestamp_us, dwell_s
 
 
 def _moved(body: str, user_id: str, now_us: int) -> str:

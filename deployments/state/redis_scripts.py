@@ -1,5 +1,8 @@
 """What has to happen at once inside Redis, in Lua; `KEYS[1]` is the shop's key prefix in every script."""
 
+ARRIVAL_DIGITS = 16
+"""An event's place in the order of arrival stands in front of it, so that equal times sort by arrival."""
+
 APPEND_EVENTS = """
 -- ARGV: three settings, then nine values per event: user, event id, fingerprint, known_us, timestamp_us, item, type,
 -- what the profile keeps of it ('' nothing), the whole event. Returns one letter per event.

@@ -1,27 +1,14 @@
-"""What a Redis server must be before a shop trusts it: reachable, recent, durable, never evicting, of our schema."""
+"""What a Redis server must be before a shop trusts it: reachable, recent, durable, never evicting."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from deployments.state.store import refuse_newer_schema
 from training.contracts.errors import InputError, Problem
 
 OLDEST_VERSION = (6, 2)
 REQUIRED = {"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
-
-Migration = Callable[[Any, str], None]
-"""Takes a client and the shop's key prefix, and may be run again after a crash."""
-
-
-def _first_schema(client: Any, prefix: str) -> None:
-    """Version 1 starts from nothing: every key comes with the first row it holds."""
-    client.hsetnx(f"{prefix}counters", "events", 0)
-
-
-MIGRATIONS: tuple[Migration, ...] = (_first_schema,)
 
 
 def place_of(url: str) -> str:
@@ -49,13 +36,3 @@ def _setting_problem(name: str, found: str | None, place: str) -> Problem:
         found=found,
         allowed=REQUIRED[name],
     )
-
-
-def migrate(client: Any, prefix: str, *, place: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:
-    """Bring the shop's keys to the last schema; one process at a time; raises InputError where they are ahead of us."""
-    with client.lock(f"{prefix}migrating", timeout=600, blocking_timeout=600):
-        version = int(client.get(f"{prefix}schema") or 0)
-        refuse_newer_schema(found=version, known=len(migrations), place=place)
-        for number, step in enumerate(migrations[version:], start=version + 1):
-            step(client, prefix)
-            client.set(f"{prefix}schema", number)

@@ -77,8 +77,8 @@ class SqliteStore:
 
     def profile(self, user_id: str) -> Profile:
         rows = self._rows(
-            f"SELECT item_id, type, timestamp_us FROM events WHERE user_id = {_WHO} AND interest = 1"
-            " ORDER BY timestamp_us DESC, seq DESC LIMIT :limit",
+            "SELECT item_id, type, timestamp_us, coalesce(dwell_s, 0.0) FROM events"
+            f" WHERE user_id = {_WHO} AND interest = 1 ORDER BY timestamp_us DESC, seq DESC LIMIT :limit",
             {"user": user_id, "limit": PROFILE_EVENTS},
         )
         return make_profile(user_id, rows[::-1])

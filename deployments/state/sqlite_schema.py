@@ -30,6 +30,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             seq INTEGER PRIMARY KEY, recommendation_id TEXT NOT NULL UNIQUE, body TEXT NOT NULL
         ) STRICT""",
     ),
+    (
+        "DROP INDEX events_by_time",
+        "CREATE INDEX events_by_time ON events (user_id, interest, timestamp_us, seq, type, item_id, dwell_s)",
+    ),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,8 @@ import redis
 
 from deployments.state.events import EventRow, Outcome
 from deployments.state.open import open_store
-from deployments.state.redis_server import REQUIRED, migrate
+from deployments.state.redis_schema import MIGRATIONS, migrate
+from deployments.state.redis_server import REQUIRED
 from deployments.state.store import Store, StoreUnavailable
 from training.contracts.errors import InputError
 
@@ -114,8 +116,31 @@ def test_redis_migrates_step_by_step_and_refuses_a_newer_schema(shared_redis: Re
     open_store(shared_redis.url, shop_id).close()
     prefix = f"shopkeeper:{{{shop_id}}}:"
     with redis.Redis.from_url(shared_redis.url, decode_responses=True) as client:
-        steps = [lambda _, __: pytest.fail("ran again"), lambda at, key: at.set(f"{key}second", "done")]
-        migrate(client, prefix, place="here", migrations=steps)
-        assert (client.get(f"{prefix}schema"), client.get(f"{prefix}second")) == ("2", "done")
+        again = [lambda _, __: pytest.fail("ran again")] * len(MIGRATIONS)
+        migrate(client, prefix, place="here", migrations=[*again, lambda at, key: at.set(f"{key}next", "done")])
+        assert (client.get(f"{prefix}schema"), client.get(f"{prefix}next")) == (str(len(again) + 1), "done")
     with pytest.raises(InputError, match="newer version"):
         open_store(shared_redis.url, shop_id)
+
+
+def test_redis_profiles_of_the_first_schema_get_their_dwell(shared_redis: RedisProcess, shop_id: str) -> None:
+    store = open_store(shared_redis.url, shop_id)
+    views = [EventRow("ann", "view", f"i{n}", event_id=f"e{n}", received_at_us=n, dwell_s=n / 3) for n in range(250)]
+    store.append_events([*views, EventRow("ann", "search", received_at_us=999), EventRow("bob", "search", "x", 1)])
+    before = {user_id: store.profile(user_id) for user_id in ("ann", "bob")}
+    _to_first_schema(shared_redis.url, f"shopkeeper:{{{shop_id}}}:")
+    reopened = open_store(shared_redis.url, shop_id)
+    assert {user_id: reopened.profile(user_id) for user_id in before} == before
+    assert before["ann"].dwells_s[-1] == 249 / 3
+    reopened.append_events([EventRow("ann", "view", "tea", received_at_us=1_000, dwell_s=0.25)])
+    assert reopened.profile("ann").dwells_s[-2:] == (249 / 3, 0.25)
+
+
+def _to_first_schema(url: str, prefix: str) -> None:
+    """Profiles as version 1 wrote them: item and type only."""
+    with redis.Redis.from_url(url, decode_responses=True) as client:
+        for profile in client.keys(f"{prefix}profile:*"):
+            members = client.zrange(profile, 0, -1, withscores=True)
+            client.delete(profile)
+            client.zadd(profile, {body[:16] + json.dumps(json.loads(body[16:])[:2]): score for body, score in members})
+        client.set(f"{prefix}schema", 1)

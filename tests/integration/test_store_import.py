@@ -34,6 +34,7 @@ def shop(tmp_path: Path, shop_id: str) -> Shop:
         "item_id": [f"i{n}" for n in rng.integers(9, size=rows)],
         "timestamp": times,
         "context": pa.array([[("device", "app")] if n % 2 else None for n in range(rows)], STRING_MAP),
+        "dwell_s": [None if n % 3 else n / 7 for n in range(rows)],
         "split": ["train"] * rows,
     })  # fmt: skip
     items = pa.table({

@@ -13,6 +13,8 @@ from training.contracts.tables import CUSTOM_EVENT_PREFIX
 
 INTEREST_TYPES = frozenset({"view", "add_to_cart", "wishlist", "purchase", "rating", "like"})
 PROFILE_EVENTS = 200
+EVENT_COLUMNS = ("user_id", "item_id", "type", "timestamp", "received_at", "dwell_s")
+"""What a profile is made from."""
 
 
 def is_interest(kind: str) -> bool:
@@ -22,12 +24,16 @@ def is_interest(kind: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A user's newest interest events, oldest first; parallel tuples of at most PROFILE_EVENTS entries."""
+    """A user's newest interest events, oldest first; parallel tuples of at most PROFILE_EVENTS entries.
+
+    `dwells_s` is how long the user stayed with the item, 0 where nobody said.
+    """
 
     user_id: str
     item_ids: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     timestamps_us: tuple[int, ...] = ()
+    dwells_s: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -38,15 +44,14 @@ class Profile:
         return self.timestamps_us[-1] if self.timestamps_us else None
 
 
-def make_profile(user_id: str, events: Sequence[tuple[str, str, int]]) -> Profile:
-    """Profile of (item_id, type, timestamp_us) rows in any order of arrival; ties in time keep their arrival order."""
+def make_profile(user_id: str, events: Sequence[tuple[str, str, int, float]]) -> Profile:
+    """Profile of (item_id, type, timestamp_us, dwell_s) rows as they arrived; ties in time keep that order."""
     kept = sorted((event for event in events if is_interest(event[1])), key=lambda event: event[2])[-PROFILE_EVENTS:]
-    item_ids, kinds, timestamps_us = zip(*kept, strict=True) if kept else ((), (), ())
-    return Profile(user_id, item_ids, kinds, timestamps_us)
+    return Profile(user_id, *zip(*kept, strict=True)) if kept else Profile(user_id)
 
 
 class EventHistory:
-    """Every user's interest events of an events table, ready to be asked `as_of` any moment."""
+    """Every user's interest events of an events table (EVENT_COLUMNS of it), ready to be asked `as_of` any moment."""
 
     def __init__(self, events: pa.Table) -> None:
         wanted = events.filter(pc.and_(pc.is_valid(events["item_id"]), _interest_mask(events["type"])))
@@ -61,6 +66,7 @@ class EventHistory:
         self._kinds = wanted["type"].take(order).to_pylist()
         self._times_us = times.take(order).to_numpy()
         self._known_us = known.take(order).to_numpy()
+        self._dwells_s = np.nan_to_num(wanted["dwell_s"].take(order).to_numpy(), nan=0.0)
         starts = np.flatnonzero(np.r_[True, users[1:] != users[:-1]]) if len(users) else np.empty(0, np.int64)
         ends = np.r_[starts[1:], len(users)] if len(users) else starts
         self._spans = {str(users[start]): (int(start), int(end)) for start, end in zip(starts, ends, strict=True)}
@@ -79,6 +85,7 @@ class EventHistory:
             tuple(self._items[row] for row in known),
             tuple(self._kinds[row] for row in known),
             tuple(int(self._times_us[row]) for row in known),
+            tuple(float(self._dwells_s[row]) for row in known),
         )
 
 

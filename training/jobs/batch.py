@@ -16,7 +16,7 @@ import ray.data
 from training.contracts.errors import InputError, Problem
 from training.contracts.progress import Progress
 from training.contracts.shop import Shop
-from training.features.profile import EventHistory
+from training.features.profile import EVENT_COLUMNS, EventHistory
 from training.models.recommender import Recommender
 
 BLOCK_USERS = 2_048
@@ -53,7 +53,7 @@ class RecommendBatch:
 
 def user_histories(shop: Shop) -> Iterator[pa.Table]:
     """Blocks of user_id and history (interest item ids, oldest first) as of the end of the shop's events."""
-    events = EventHistory(shop.table("events", ["user_id", "item_id", "type", "timestamp", "received_at"]))
+    events = EventHistory(shop.table("events", EVENT_COLUMNS))
     users = list(events.users())
     for first in range(0, len(users), BLOCK_USERS):
         block = users[first : first + BLOCK_USERS]

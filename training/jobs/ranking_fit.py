@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.features.popularity import PopularityHistory, popularity_of
-from training.features.profile import EventHistory
+from training.features.profile import EVENT_COLUMNS, EventHistory
 from training.features.ranking import (
     FEATURE_NAMES,
     ItemFacts,
@@ -67,7 +67,7 @@ class Replay:
 
     def __init__(self, shop: Shop, recommender: Recommender, histories: Histories, split: Split) -> None:
         self.recommender, self.histories, self.repeats = recommender, histories, shop.info.repeats
-        self.events = EventHistory(shop.table("events", ["user_id", "item_id", "type", "timestamp", "received_at"]))
+        self.events = EventHistory(shop.table("events", EVENT_COLUMNS))
         self.items = items_of(shop)
         self.ordinal = shop.info.ordinal_time
         self.popularity = PopularityHistory(histories, recommender.vocabulary)

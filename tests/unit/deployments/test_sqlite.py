@@ -20,6 +20,7 @@ from deployments.state.sqlite_schema import MIGRATIONS, migrate
 from deployments.state.store import StoreUnavailable
 from training.contracts.errors import InputError
 from training.contracts.shop import Shop, ShopInfo, new_shop
+from training.features.profile import Profile
 
 
 @pytest.fixture
@@ -44,6 +45,17 @@ def test_a_step_that_fails_leaves_the_file_as_it_was(database: sqlite3.Connectio
         migrate(database, place="here", migrations=(broken,))
     assert database.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     assert database.execute("PRAGMA user_version").fetchone() == (0,)
+
+
+def test_a_file_of_the_first_schema_goes_on(tmp_path: Path, database: sqlite3.Connection) -> None:
+    migrate(database, place="here", migrations=MIGRATIONS[:1])
+    database.execute(
+        "INSERT INTO events (user_id, type, item_id, timestamp_us, event_id, dwell_s, interest, fingerprint)"
+        " VALUES ('ann', 'view', 'tea', 1, 'e', 2.5, 1, 0)"
+    )
+    with closing(SqliteStore(tmp_path / "state.sqlite", "shop")) as store:
+        store.append_events([EventRow("ann", "view", "milk", received_at_us=2)])
+        assert store.profile("ann") == Profile("ann", ("tea", "milk"), ("view", "view"), (1, 2), (2.5, 0.0))
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path, database: sqlite3.Connection) -> None:

@@ -30,7 +30,7 @@ STATE = RankingState(
 )
 NOW_US = 100 * DAY_US
 profiles = st.lists(
-    st.tuples(st.sampled_from(sorted(ITEMS)), st.just("view"), st.integers(0, NOW_US)), max_size=30
+    st.tuples(st.sampled_from(sorted(ITEMS)), st.just("view"), st.integers(0, NOW_US), st.just(0.0)), max_size=30
 ).map(lambda rows: make_profile("u", rows))
 candidates = st.lists(st.sampled_from([*sorted(ITEMS), "unknown"]), min_size=1, max_size=20)
 
@@ -64,7 +64,7 @@ def test_affinities_are_shares_of_the_last_ten_views() -> None:
 
 
 def test_recency_halves_in_a_day() -> None:
-    profile = make_profile("u", [("i1", "view", NOW_US - DAY_US)])
+    profile = make_profile("u", [("i1", "view", NOW_US - DAY_US, 0.0)])
     seen, unseen = (named(row) for row in features(profile, ["i1", "i2"]))
     assert seen["seen_recency"] == pytest.approx(0.5)
     assert unseen["seen_recency"] == 0.0
@@ -73,7 +73,7 @@ def test_recency_halves_in_a_day() -> None:
 
 def test_ordinal_time_is_never_learned_from() -> None:
     ordinal = STATE.model_copy(update={"ordinal_time": True})
-    early, late = (make_profile("u", [("i1", "view", moment)]) for moment in (1, NOW_US))
+    early, late = (make_profile("u", [("i1", "view", moment, 0.0)]) for moment in (1, NOW_US))
     assert (features(early, ["i1", "i2"], ordinal) == features(late, ["i1", "i2"], ordinal)).all()
 
 

@@ -109,7 +109,7 @@ def test_serving_makes_the_tokens_that_training_made() -> None:
     rows += [("u", "view", "x", 5), ("u", "like", "y", 6)]
     vocabulary = Vocabulary(["x", "y"])
     trained = leave_one_out(interest_histories(table(rows), vocabulary, ["view"])).train[0]
-    live = make_profile("u", [(item or "", kind, second) for _, kind, item, second in rows])
+    live = make_profile("u", [(item or "", kind, second, 0.0) for _, kind, item, second in rows])
     assert collapse(vocabulary.encode(list(live.item_ids))).tolist() == trained.tolist() == [0, 1]
 
 
