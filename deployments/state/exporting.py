@@ -133,6 +133,8 @@ def _recommendation(row: ServedRow) -> Row:
         "feature_names": list(row.feature_names) or None,
         "release": row.release,
         "experiment": list(row.experiment.items()) or None,
+        "context": None if row.context is None else row.context.tolist(),
+        "context_names": list(row.context_names) or None,
     }
 
 

@@ -197,7 +197,7 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
 
 
 def _served_row(row: Row) -> ServedRow:
-    features = row.get("features")
+    features, context = row.get("features"), row.get("context")
     return ServedRow(
         recommendation_id=row["recommendation_id"],
         user_id=row["user_id"],
@@ -207,6 +207,8 @@ def _served_row(row: Row) -> ServedRow:
         feature_names=tuple(row.get("feature_names", ())),
         release=row.get("release"),
         experiment=row.get("experiment", {}),
+        context=None if context is None else np.array(context, dtype=np.float32),
+        context_names=tuple(row.get("context_names", ())),
     )
 
 

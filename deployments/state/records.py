@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,7 +44,10 @@ class SlateEntry(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class ServedRow:
-    """One answer as it was served; `features` is float32, one row per slate entry, or None."""
+    """One answer as it was served, with the ranker's inputs to the bit, or None where nothing was ranked.
+
+    `features` is float32 with one row per slate entry; `context`, float32 [X], is what all of them share.
+    """
 
     recommendation_id: str
     user_id: str
@@ -52,6 +57,8 @@ class ServedRow:
     feature_names: tuple[str, ...] = ()
     release: str | None = None
     experiment: Mapping[str, str] = field(default_factory=dict)
+    context: np.ndarray | None = None
+    context_names: tuple[str, ...] = ()
 
 
 def merge(held: Row, patch: Mapping[str, Any]) -> Row:
@@ -93,27 +100,53 @@ def decode_row(text: str) -> Row:
 
 
 def encode_served(row: ServedRow) -> str:
-    """JSON; the features as base64 of little-endian float32, so that they come back to the bit."""
-    features = None if row.features is None else np.ascontiguousarray(row.features, dtype="<f4")
+    """JSON; arrays as base64 of little-endian float32, so that they come back to the bit."""
     return orjson.dumps({
         "recommendation_id": row.recommendation_id,
         "user_id": row.user_id,
         "as_of_us": row.as_of_us,
         "slate": [list(entry) for entry in row.slate],
-        "features": None if features is None else base64.b64encode(features.tobytes()).decode(),
-        "shape": None if features is None else features.shape,
+        "features": _packed(row.features),
+        "shape": None if row.features is None else row.features.shape,
         "feature_names": row.feature_names,
         "release": row.release,
         "experiment": dict(row.experiment),
+        "context": _packed(row.context),
+        "context_names": _packed_names(row.context_names),
     }).decode()  # fmt: skip
 
 
 def decode_served(text: str) -> ServedRow:
+    """Answers of an earlier version have no context."""
     said = orjson.loads(text)
-    shape, packed = said.pop("shape"), said.pop("features")
-    features = None if packed is None else np.frombuffer(base64.b64decode(packed), dtype="<f4").reshape(shape)
-    slate = tuple(SlateEntry(*entry) for entry in said.pop("slate"))
-    return ServedRow(features=features, slate=slate, feature_names=tuple(said.pop("feature_names")), **said)
+    shape, features, context = said.pop("shape"), said.pop("features"), said.pop("context", None)
+    return ServedRow(
+        features=None if features is None else _unpacked(features).reshape(shape),
+        context=None if context is None else _unpacked(context),
+        slate=tuple(SlateEntry(*entry) for entry in said.pop("slate")),
+        feature_names=tuple(said.pop("feature_names")),
+        context_names=_unpacked_names(said.pop("context_names", "")),
+        **said,
+    )
+
+
+def _packed(array: np.ndarray | None) -> str | None:
+    return None if array is None else base64.b64encode(np.ascontiguousarray(array, dtype="<f4").tobytes()).decode()
+
+
+def _unpacked(text: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), dtype="<f4")
+
+
+@lru_cache(maxsize=16)
+def _packed_names(names: tuple[str, ...]) -> str:
+    """Two hundred names that are the same in every answer of a release, in a fifth of their size."""
+    return base64.b64encode(zlib.compress(orjson.dumps(names))).decode() if names else ""
+
+
+@lru_cache(maxsize=16)
+def _unpacked_names(text: str) -> tuple[str, ...]:
+    return tuple(orjson.loads(zlib.decompress(base64.b64decode(text)))) if text else ()
 
 
 def _plain(value: object) -> Any:

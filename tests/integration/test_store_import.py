@@ -47,6 +47,8 @@ def shop(tmp_path: Path, shop_id: str) -> Shop:
     served = pa.table({
         "recommendation_id": ["r1"], "user_id": ["u1"], "as_of": times[:1],
         "slate": [[{"item_id": "i1", "position": 1, "score": 0.5, "propensity": 1.0}]],
+        "features": [[[0.25, 3.0]]], "feature_names": [["price", "leaf"]],
+        "context": [[0.5, 7.0]], "context_names": [["hour", "views"]],
     })  # fmt: skip
     info = ShopInfo(shop_id=shop_id, reference_date=datetime(2025, 7, 1, tzinfo=UTC), catalogue_seq=500)
     with new_shop(tmp_path / "shop", info) as writer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from deployments.catalogue import Catalogue
 from deployments.state.clock import DAY_US
 from deployments.state.events import EventRow, Outcome
 from deployments.state.open import open_store
-from deployments.state.records import ServedRow, SlateEntry, Upserted
+from deployments.state.records import ServedRow, SlateEntry, Upserted, decode_served, encode_served
 from deployments.state.store import Store
 from training.contracts.errors import InputError
 from training.features.profile import PROFILE_EVENTS
@@ -248,6 +249,7 @@ def _served(name: str) -> ServedRow:
     return ServedRow(
         recommendation_id=name, user_id="ann", as_of_us=START_US, slate=slate, features=features,
         feature_names=("a", "b"), release="r1", experiment={"arm": "x"},
+        context=np.array([0.1, np.nan, 2**24 - 1], np.float32), context_names=("dwell", "c", "código"),
     )  # fmt: skip
 
 
@@ -258,9 +260,20 @@ def test_served_answers_come_back_to_the_bit(store: Store) -> None:
     assert found.features is not None
     assert said.features is not None
     assert found.features.tobytes() == said.features.tobytes()
+    assert found.context is not None
+    assert said.context is not None
+    assert found.context.tobytes() == said.context.tobytes()
+    assert found.context_names == said.context_names
     assert (found.slate, found.feature_names, found.experiment) == (said.slate, said.feature_names, said.experiment)
     assert store.recommendation("three") is None
     assert [row.recommendation_id for rows in store.recommendations() for row in rows] == ["one", "two"]
+
+
+def test_an_answer_logged_before_there_was_context_is_read() -> None:
+    old = json.loads(encode_served(_served("one")))
+    del old["context"], old["context_names"]
+    found = decode_served(json.dumps(old))
+    assert (found.context, found.context_names, found.feature_names) == (None, (), ("a", "b"))
 
 
 def test_the_served_log_keeps_the_newest(store: Store) -> None:

@@ -82,6 +82,8 @@ TABLES: dict[str, TableSpec] = {
             # One row of float32 per slate entry, in the order of feature_names.
             "features?": pa.list_(pa.list_(pa.float32())), "feature_names?": _strings, "release?": _s,
             "experiment?": STRING_MAP,
+            # What all entries share of the ranker's inputs: recent behaviour and the request's circumstances.
+            "context?": pa.list_(pa.float32()), "context_names?": _strings,
         }),
         _spec("sales", "series_id timestamp", {
             "series_id": _s, "item_id?": _s, "location?": _s, "timestamp": _ts, "demand?": _f, "price?": _f,
