@@ -17,16 +17,10 @@ import pyarrow.compute as pc
 
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
+from training.features.item_facts import items_of
 from training.features.popularity import PopularityHistory, popularity_of
 from training.features.profile import EVENT_COLUMNS, EventHistory
-from training.features.ranking import (
-    FEATURE_NAMES,
-    ItemFacts,
-    RankingState,
-    fit_price_edges,
-    item_facts,
-    ranking_features,
-)
+from training.features.ranking import BASE_FEATURES, RankingState, fit_price_edges, ranking_features
 from training.features.sequences import Cases, Histories, Split
 from training.features.vocabulary import UNKNOWN
 from training.models.logistic_ranker import LogisticRanker, fit_logistic_ranker
@@ -94,7 +88,7 @@ class Replay:
 
     def features(self, user: str, as_of_us: int, item_ids: Sequence[str], scores_C: Floats) -> Floats:
         """features_CF of `item_ids` for the user just before `as_of_us`."""
-        return ranking_features(
+        features_CF = ranking_features(
             profile=self.events.profile(user, as_of_us=as_of_us, strictly_before=True),
             item_ids=item_ids,
             retrieval_scores_C=scores_C,
@@ -103,6 +97,7 @@ class Replay:
             as_of_us=as_of_us,
             popularity=self.trained_popularity if self.ordinal else self.popularity.at(as_of_us),
         )
+        return features_CF[:, : len(BASE_FEATURES)]
 
     def scores(self, user: str, as_of_us: int, item_ids: Sequence[str]) -> Floats:
         """Retrieval's scores of given items, which must be in the vocabulary."""
@@ -179,22 +174,16 @@ def _choose(variants: Mapping[str, LogisticRanker], judging: Sequence[Choice | N
 
 def retrieval_order() -> LogisticRanker:
     """Keeps the order of retrieval; for a shop without a single held-out choice among its candidates."""
-    score_only = tuple(float(name == "retrieval_score") for name in FEATURE_NAMES)
-    zeros, ones = (0.0,) * len(FEATURE_NAMES), (1.0,) * len(FEATURE_NAMES)
+    score_only = tuple(float(name == "retrieval_score") for name in BASE_FEATURES)
+    zeros, ones = (0.0,) * len(BASE_FEATURES), (1.0,) * len(BASE_FEATURES)
     return LogisticRanker(
-        feature_names=FEATURE_NAMES, mean=zeros, scale=ones, weights=score_only, bias=0.0, trained_on=UNFITTED
+        feature_names=BASE_FEATURES, mean=zeros, scale=ones, weights=score_only, bias=0.0, trained_on=UNFITTED
     )
 
 
-def items_of(shop: Shop) -> Mapping[str, ItemFacts]:
-    """Ranking facts of every item of the shop; empty where it has no items table."""
-    columns = ["item_id", "category", "brand", "price", "created_at"]
-    return {row["item_id"]: item_facts(row) for piece in shop.batches("items", columns) for row in piece.to_pylist()}
-
-
 def _variants(replayed: Sequence[Choice], logged: Sequence[Choice]) -> dict[str, LogisticRanker]:
-    score_only = np.asarray([name == "retrieval_score" for name in FEATURE_NAMES])
-    everything = np.ones(len(FEATURE_NAMES), np.bool_)
+    score_only = np.asarray([name == "retrieval_score" for name in BASE_FEATURES])
+    everything = np.ones(len(BASE_FEATURES), np.bool_)
     wanted = {
         "served log": (logged, everything),
         "replayed events": (replayed, everything),
@@ -208,7 +197,7 @@ def _fit(choices: Sequence[Choice], used_F: npt.NDArray[np.bool_], name: str) ->
     features_NF = np.where(used_F, features_NF, np.float32(0))
     chosen_N = np.concatenate([choice.chosen_C for choice in choices])
     choice_N = np.repeat(np.arange(len(choices)), [len(choice.chosen_C) for choice in choices])
-    return fit_logistic_ranker(features_NF, chosen_N, choice_N, feature_names=FEATURE_NAMES, trained_on=name)
+    return fit_logistic_ranker(features_NF, chosen_N, choice_N, feature_names=BASE_FEATURES, trained_on=name)
 
 
 def _logged_choices(
@@ -266,7 +255,7 @@ def _clicks(
 
 
 def _retrieval(features_CF: Floats) -> npt.NDArray[np.float64]:
-    return features_CF[:, FEATURE_NAMES.index("retrieval_score")].astype(np.float64)
+    return features_CF[:, BASE_FEATURES.index("retrieval_score")].astype(np.float64)
 
 
 def _gains(

@@ -29,8 +29,9 @@ class LogisticRanker(BaseModel):
     trained_on: str
 
     def predict(self, features_CF: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """P(action) [C]."""
-        z_CF = (features_CF.astype(np.float64) - np.asarray(self.mean)) / np.asarray(self.scale)
+        """P(action) [C]; of more features than it was fitted on, the first ones count."""
+        known_CF = features_CF[:, : len(self.feature_names)].astype(np.float64)
+        z_CF = (known_CF - np.asarray(self.mean)) / np.asarray(self.scale)
         return np.asarray(expit((z_CF * np.asarray(self.weights)).sum(axis=1) + self.bias))
 
     def save(self, path: Path) -> None:
@@ -38,9 +39,9 @@ class LogisticRanker(BaseModel):
 
     @classmethod
     def load(cls, path: Path, *, expect: tuple[str, ...]) -> LogisticRanker:
-        """Raises InputError where the file was fitted on other features than this code computes."""
+        """Raises InputError where the file was fitted on others than the first features that this code computes."""
         ranker = cls.model_validate_json(path.read_bytes())
-        if ranker.feature_names != expect:
+        if ranker.feature_names != expect[: len(ranker.feature_names)]:
             raise InputError(
                 Problem(
                     file=str(path),

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from training.contracts.shop import Shop, ShopInfo, new_shop
-from training.features.ranking import FEATURE_NAMES
+from training.features.ranking import BASE_FEATURES
 from training.features.sequences import Split, interest_histories, leave_one_out
 from training.features.vocabulary import Vocabulary
 from training.jobs.ranking_fit import Replay, fit_ranking
@@ -58,7 +58,7 @@ def fitted(shop: Shop) -> tuple[Recommender, Replay, Split]:
 def test_two_stages_beat_one(shop: Shop, fitted: tuple[Recommender, Replay, Split]) -> None:
     recommender, replay, split = fitted
     ranking = fit_ranking(shop, recommender, replay.histories, split, seed=0)
-    weights = dict(zip(FEATURE_NAMES, ranking.ranker.weights, strict=True))
+    weights = dict(zip(BASE_FEATURES, ranking.ranker.weights, strict=True))
     assert ranking.ranker.trained_on == "replayed events"
     assert weights["brand_affinity"] > 0.5
     assert ranking.metrics["two_stage_ndcg@10"] > 2 * ranking.metrics["one_stage_ndcg@10"]
@@ -69,7 +69,7 @@ def test_a_replayed_moment_knows_nothing_of_what_came_after(fitted: tuple[Recomm
     before_all_us = int(START.timestamp() * 1e6) - 1
     user = replay.histories.user_ids[0]
     row = dict(
-        zip(FEATURE_NAMES, replay.features(user, before_all_us, ["i00"], np.ones(1, np.float32))[0], strict=True)
+        zip(BASE_FEATURES, replay.features(user, before_all_us, ["i00"], np.ones(1, np.float32))[0], strict=True)
     )
     assert row["popularity"] == row["brand_affinity"] == row["user_recency"] == 0
     choices = [choice for choice in replay.choices(split.validation) if choice is not None]
@@ -83,6 +83,6 @@ def test_without_a_choice_to_learn_from_the_order_stays(shop: Shop, fitted: tupl
         test=split.test.take(np.empty(0, np.int64)), train_only_users=USERS,
     )  # fmt: skip
     ranking = fit_ranking(shop, recommender, replay.histories, nothing, seed=0)
-    features_CF = np.zeros((3, len(FEATURE_NAMES)), np.float32)
+    features_CF = np.zeros((3, len(BASE_FEATURES)), np.float32)
     features_CF[:, 0] = [1, 3, 2]
     assert np.argsort(ranking.ranker.predict(features_CF)).tolist() == [0, 2, 1]
