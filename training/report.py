@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -12,18 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from training.contracts.atomic import write_bytes
+from training.page import draw, image, svg, write_page
 
 if TYPE_CHECKING:
     from training.jobs.job import FitResult
-
-STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;margin:1rem 0}th,td{padding:.25rem .8rem;border-bottom:1px solid #ddd;text-align:right}
-th:first-child,td:first-child{text-align:left}tr.own{font-weight:600;background:#f3f7ff}img{max-width:100%}
-pre{background:#f6f6f6;padding:1rem;overflow:auto}@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}
-tr.own{background:#1b2740}pre{background:#222}th,td{border-color:#444}}
-"""
 
 
 def write_report(result: FitResult, path: Path, *, job: str, config: BaseModel) -> Path:
@@ -34,22 +24,20 @@ def write_report(result: FitResult, path: Path, *, job: str, config: BaseModel) 
         _facts(result),
         "<h2>Test metrics against baselines</h2>",
         _table(models, own=result.model),
-        _image("test ndcg@10 and hr@10", _bars(models)),
+        image("test ndcg@10 and hr@10", _bars(models)),
         "<h2>Validation</h2>",
         _table({result.model: result.validation}, own=result.model),
         "<h2>Training</h2>",
-        _image("loss and validation by epoch", _curve(result.curve)) if result.curve else "<p>Nothing was trained.</p>",
+        image("loss and validation by epoch", _curve(result.curve)) if result.curve else "<p>Nothing was trained.</p>",
         "<h2>By training interactions of the item</h2>",
-        _image("ndcg@10 by item frequency", _bins(result.bins)) if any(result.bins.values()) else "",
+        image("ndcg@10 by item frequency", _bins(result.bins)) if any(result.bins.values()) else "",
         *(f"<h3>{escape(name)}</h3>{_table(bins)}" for name, bins in result.bins.items()),
         "<h2>Notes</h2>",
         "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in result.notes) + "</ul>",
         "<h2>Config</h2>",
         f"<pre>{escape(json.dumps(config.model_dump(mode='json'), indent=1))}</pre>",
     ]
-    page = f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(job)}</title><style>{STYLE}</style>"
-    write_bytes(path, (page + "\n".join(parts) + "</html>\n").encode())
-    return path
+    return write_page(path, job, parts)
 
 
 def _facts(result: FitResult) -> str:
@@ -78,52 +66,32 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if value == int(value) and abs(value) >= 1 else f"{value:.4f}"
 
 
-def _image(alt: str, svg: bytes) -> str:
-    return f'<img alt="{escape(alt)}" src="data:image/svg+xml;base64,{base64.b64encode(svg).decode()}">'
-
-
-def _draw(panels: int) -> tuple[Any, Any]:
-    """A figure that no screen is needed for."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, [figure.add_subplot(1, panels, place + 1) for place in range(panels)]
-
-
-def _svg(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
-
-
 def _curve(curve: Sequence[Mapping[str, float]]) -> bytes:
-    figure, axes = _draw(2)
+    figure, axes = draw(2)
     epochs = [line["epoch"] for line in curve]
     for axis, name in zip(axes, ("loss", "ndcg@10"), strict=True):
         axis.plot(epochs, [line.get(name, float("nan")) for line in curve], marker=".")
         axis.set(title=f"{name} ({'training' if name == 'loss' else 'validation'})", xlabel="epoch")
-    return _svg(figure)
+    return svg(figure)
 
 
 def _bars(models: Mapping[str, Mapping[str, float]]) -> bytes:
     names = ("ndcg@10", "hr@10", "coverage@10", "tail_share@10")
-    figure, axes = _draw(len(names))
+    figure, axes = draw(len(names))
     for axis, name in zip(axes, names, strict=True):
         axis.barh(list(models), [metrics.get(name, 0.0) for metrics in models.values()])
         axis.set(title=name, yticks=range(len(models)), yticklabels=list(models) if axis is axes[0] else [])
-    return _svg(figure)
+    return svg(figure)
 
 
 def _bins(bins: Mapping[str, Mapping[str, Mapping[str, float]]]) -> bytes:
-    figure, (axis,) = _draw(1)
+    figure, (axis,) = draw(1)
     labels = list(dict.fromkeys(_labels(bins.values())))
     for name, by_bin in bins.items():
         axis.plot(labels, [by_bin.get(label, {}).get("ndcg@10", float("nan")) for label in labels], ".-", label=name)
     axis.set(title="test ndcg@10", xlabel="training interactions of the target item")
     axis.legend()
-    return _svg(figure)
+    return svg(figure)
 
 
 def _labels(bins: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -29,16 +29,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training.indexes": MODELS,
     "training.models": MODELS | {"training.indexes"},
     "training.jobs": JOBS,
-    "training.report": JOBS | {"training.jobs"},
-    "tuning": JOBS | {"training.jobs", "training.report"},
+    "training.page": CONTRACTS,
+    "training.report": JOBS | {"training.jobs", "training.page"},
+    "tuning": JOBS | {"training.jobs", "training.page"},
     "deployments": ARTIFACTS | {"training.models", "training.indexes"},
 }
 WITHOUT_TORCH = ("training.contracts", "training.features", "training.bundles", "training.datasets", "training.metrics")
-WITHOUT_RAY = (*WITHOUT_TORCH, "training.models", "training.indexes", "training.losses", "training.report")
+WITHOUT_RAY = (
+    *WITHOUT_TORCH,
+    "training.models",
+    "training.indexes",
+    "training.losses",
+    "training.page",
+    "training.report",
+)
 # Train loops and deployments are plain; these wrap them for Ray.
 RAY_WRAPPERS = {
     "training.jobs.ray_train",
     "training.jobs.batch",
+    "tuning.study",
     "deployments.app",
     "deployments.adapter",
     "deployments.ray_telemetry",
@@ -126,7 +135,7 @@ def test_ray_stays_in_its_wrappers() -> None:
     users = {
         module
         for module in MODULES
-        if module.split(".")[0] in ("training", "deployments")
+        if module.split(".")[0] in ("training", "tuning", "deployments")
         and any(name.split(".")[0] == "ray" for name in imports(module))
     }
     assert users <= RAY_WRAPPERS
