@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
@@ -34,28 +34,42 @@ def alive_nodes() -> int:
     return sum(node["Alive"] for node in ray.nodes()) if ray.is_initialized() else 1
 
 
+class Follower:
+    """Calls `follow` again and again in a thread of its own: a bundle that loads must not hold up new items."""
+
+    def __init__(self, follow: Callable[[], None], period_s: float) -> None:
+        self.follow, self.period_s = follow, period_s
+        self.followed_at_s = time.monotonic()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def check(self) -> None:
+        """Raises where the thread ended or has not come round for long."""
+        if not self.thread.is_alive() or time.monotonic() - self.followed_at_s > STALLED_S:
+            raise RuntimeError(f"{self.follow.__name__} stopped")
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(self.period_s)
+            try:
+                self.follow()
+            except Exception:
+                # A store that is away for a moment must not end the following.
+                LOGGER.exception("%s failed", self.follow.__name__)
+            self.followed_at_s = time.monotonic()
+
+
 class StageReplica:
-    """A replica of one stage: its host follows the champion in a thread, queries come in batches."""
+    """A replica of one stage: threads follow the champion and the catalogue, queries come in batches."""
 
     def __init__(self, name: str, config: ServingConfig, own: DeploymentConfig) -> None:
         refuse_shared_file(config.state, nodes=alive_nodes())
         self.host = open_stage(name, config)
         self.host.follow()
-        self.followed_at_s = time.monotonic()
-        self.follower = threading.Thread(target=self._follow, args=(config.watch_period_s,), daemon=True)
-        self.follower.start()
+        follows = (self.host.follow_champion, self.host.follow_catalogue)
+        self.followers = [Follower(follow, config.watch_period_s) for follow in follows]
         self._batched.set_max_batch_size(own.max_batch_size)
         self._batched.set_batch_wait_timeout_s(own.batch_wait_s)
-
-    def _follow(self, period_s: float) -> None:
-        while True:
-            time.sleep(period_s)
-            try:
-                self.host.follow()
-            except Exception:
-                # A store that is away for a moment must not end the following.
-                LOGGER.exception("following the champion failed")
-            self.followed_at_s = time.monotonic()
 
     async def answer(self, query: Any) -> Any:
         return await self._batched(query)
@@ -68,9 +82,9 @@ class StageReplica:
         return self.host.status()
 
     def check_health(self) -> None:
-        """Called by Serve; raises where the follower stopped."""
-        if not self.follower.is_alive() or time.monotonic() - self.followed_at_s > STALLED_S:
-            raise RuntimeError("the bundle watcher stopped")
+        """Called by Serve; raises where a follower stopped."""
+        for follower in self.followers:
+            follower.check()
 
 
 class HandlePort:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from deployments.companions import RANKER, RECOMMENDER, Downstream
 from deployments.config import ServingConfig
-from deployments.gateway import JOB, Gateway
+from deployments.gateway import Gateway
 from deployments.live import LiveShop
 from deployments.popular import Popular
 from deployments.ranking import Ranking
@@ -24,8 +25,17 @@ from training.bundles.registry import Registry
 from training.bundles.store import BundleStore
 
 M = TypeVar("M")
-STAGES: dict[str, Any] = {"retrieval": Retrieval, "ranking": Ranking}
-"""The closed registry of stages: a plain class with `load(folder, manifest, live)`, `answer`, `follow`."""
+
+
+class StageKind(NamedTuple):
+    """A plain class with `load(folder, manifest, live)`, `answer`, `follow`, and the jobs whose bundles it opens."""
+
+    model: Any
+    jobs: tuple[str, ...]
+
+
+STAGES = {"retrieval": StageKind(Retrieval, (RECOMMENDER,)), "ranking": StageKind(Ranking, (RECOMMENDER, RANKER))}
+"""The closed registry of stages."""
 
 
 def open_live(config: ServingConfig) -> LiveShop:
@@ -38,7 +48,8 @@ def open_live(config: ServingConfig) -> LiveShop:
 def open_stage(name: str, config: ServingConfig, live: LiveShop | None = None) -> StageHost:
     """The stage `name`, still empty: `follow` loads its bundle."""
     live = live or open_live(config)
-    return StageHost(_watcher(config, partial(STAGES[name].load, live=live)), live)
+    kind = STAGES[name]
+    return StageHost([_watcher(config, job, partial(kind.model.load, live=live)) for job in kind.jobs], live)
 
 
 def open_gateway(
@@ -48,23 +59,27 @@ def open_gateway(
     live = live or open_live(config)
     info = shop_info(live.store)
     stages = {
-        name: StageClient(name, ports[name], config=config.request.breaker, telemetry=telemetry) for name in STAGES
+        name: StageClient(name, ports[name], config=config.request.breaker, telemetry=telemetry, jobs=kind.jobs)
+        for name, kind in STAGES.items()
     }
+    watcher = _watcher(config, RECOMMENDER, Popular.load)
+    watcher.companions = Downstream(watcher.bundles, config.shop_id)
     return Gateway(
         config=config,
         live=live,
         clock=shop_clock(live.store),
         repeats=info.repeats if info else True,
-        watcher=_watcher(config, Popular.load),
+        zone=info.time_zone if info else "UTC",
+        watcher=watcher,
         stages=stages,
         telemetry=telemetry,
     )
 
 
-def _watcher(config: ServingConfig, load: Callable[[Path, Manifest], M]) -> BundleWatcher[M]:
+def _watcher(config: ServingConfig, job: str, load: Callable[[Path, Manifest], M]) -> BundleWatcher[M]:
     return BundleWatcher(
         registry=Registry(config.releases, config.shop_id),
         bundles=BundleStore(config.bundles, cache=Path(config.cache)),
-        job=JOB,
+        job=job,
         load=load,
     )

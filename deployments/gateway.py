@@ -12,6 +12,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+from deployments.companions import JOBS, LOGISTIC, RANKER, RECOMMENDER
 from deployments.config import ServingConfig
 from deployments.live import LiveShop
 from deployments.middleware.problems import HttpProblem, unknown_item
@@ -26,11 +27,9 @@ from deployments.state.clock import ShopClock, from_us, wall_now_us
 from deployments.state.events import EventRow, Outcome
 from deployments.state.records import Row, Upserted
 from deployments.telemetry import Telemetry
+from training.bundles.manifest import Manifest
 
 T = TypeVar("T")
-JOB = "recommender"
-JOBS = (JOB,)
-"""The jobs that this version serves."""
 STATUS_PERIOD_S = 2.0
 PATIENCE_S = 10.0
 """How long the first release waits for every stage to hold it before it is served with what is there."""
@@ -46,11 +45,13 @@ class Gateway:
         live: LiveShop,
         clock: ShopClock,
         repeats: bool,
+        zone: str,
         watcher: BundleWatcher[Popular],
         stages: dict[str, StageClient],
         telemetry: Telemetry,
     ) -> None:
-        self.config, self.live, self.store, self.clock, self.repeats = config, live, live.store, clock, repeats
+        self.config, self.live, self.store, self.clock = config, live, live.store, clock
+        self.repeats, self.zone = repeats, zone
         self.watcher, self.stages, self.telemetry = watcher, stages, telemetry
         self.threads = ThreadPoolExecutor(config.request.store_threads, thread_name_prefix="store")
         self.log = ServedLog(
@@ -98,9 +99,14 @@ class Gateway:
         await self._ask_status()
         self._waiting_since_s = self._waiting_since_s or now_s
         first = self.watcher.current is None and now_s - self._waiting_since_s > PATIENCE_S
-        if first or all(pending.version in status.versions for status in self.stage_status.values()):
+        if first or all(self._holds(stage, pending) for stage in self.stages.values()):
             self.watcher.swap()
             self.telemetry.count("release_swaps")
+
+    def _holds(self, stage: StageClient, release: Loaded[Popular]) -> bool:
+        """Whether the stage has every bundle that it needs for the release."""
+        needed = {version for job, version in release.versions.items() if job in stage.jobs}
+        return needed <= set(self.stage_status[stage.name].versions)
 
     async def _ask_status(self) -> None:
         self._asked_at_s = time.monotonic()
@@ -122,7 +128,7 @@ class Gateway:
             return f"the recommender cannot be loaded: {self.watcher.problem}"
         if self.watcher.pending is not None:
             return "the recommender is being loaded"
-        return f"shop {self.config.shop_id} has no recommender yet: shopkeeper train {JOB} --data SHOP"
+        return f"shop {self.config.shop_id} has no recommender yet: shopkeeper train {RECOMMENDER} --data SHOP"
 
     def status(self) -> dict[str, Any]:
         """What /readyz says."""
@@ -130,7 +136,7 @@ class Gateway:
         state, version = ("serving", current.version) if current else ("empty", None)
         return {
             "ready": current is not None,
-            "missing": [] if current else list(JOBS),
+            "missing": [job for job in JOBS if current is None or job not in current.jobs],
             "release": current.release if current else None,
             "deployments": [
                 _status("gateway", state, version, self.watcher.problem or self.live.problem()),
@@ -139,27 +145,35 @@ class Gateway:
         }
 
     def _stage_status(self, name: str) -> dict[str, Any]:
-        status = self.stage_status.get(name, StageStatus())
-        down = self.stages[name].breaker.is_open or not status.up
-        versions = status.versions
-        state = "down" if down else "serving" if versions else "empty"
-        return _status(name, state, versions[0] if versions else None, status.problem)
+        status, stage = self.stage_status.get(name, StageStatus()), self.stages[name]
+        down = stage.breaker.is_open or not status.up
+        state = "down" if down else "serving" if status.versions else "empty"
+        return _status(name, state, self._served_version(stage, status), self._stage_problem(stage, status))
+
+    def _served_version(self, stage: StageClient, status: StageStatus) -> str | None:
+        """Of the bundle that the stage answers from in the current release, as far as it holds it."""
+        current = self.watcher.current
+        wanted = [current.versions.get(job) for job in reversed(stage.jobs)] if current else []
+        return next((version for version in (*wanted, *status.versions) if version in status.versions), None)
+
+    def _stage_problem(self, stage: StageClient, status: StageStatus) -> str | None:
+        current = self.watcher.current
+        unused = current.companions.unused if current else {}
+        said = [status.problem, *(why for job, why in unused.items() if job in stage.jobs)]
+        return "; ".join(problem for problem in said if problem) or None
 
     def models(self) -> dict[str, Any]:
         """What GET /v1/models says."""
         current = self.watcher.current
         if current is None:
             return {"release": None, "models": []}
-        manifest = current.manifest
-        said = {
-            "version": current.version, "metrics": manifest.metrics, "baselines": manifest.baselines,
-            "trained_at": manifest.created_at.isoformat(),
-        }  # fmt: skip
+        retriever = current.manifest
+        ranker = current.companions.used.get(RANKER)
         return {
             "release": current.release,
             "models": [
-                {"role": "retriever", "name": manifest.model, **said},
-                {"role": "ranker", "name": "logistic_regression", **said},
+                {"role": "retriever", "name": retriever.model, **_model(retriever)},
+                {"role": "ranker", "name": ranker.model if ranker else LOGISTIC, **_model(ranker or retriever)},
             ],
         }
 
@@ -212,6 +226,13 @@ class Gateway:
         """Raises 404 for an item that the catalogue lacks."""
         if item_id not in self.live.view:
             raise unknown_item(item_id)
+
+
+def _model(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "version": manifest.version, "metrics": manifest.metrics, "baselines": manifest.baselines,
+        "trained_at": manifest.created_at.isoformat(),
+    }  # fmt: skip
 
 
 def _status(name: str, status: str, version: str | None, problem: str | None) -> dict[str, Any]:

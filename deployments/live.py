@@ -7,9 +7,8 @@ from typing import Any
 
 from deployments.catalogue import Catalogue, CatalogueTail, CatalogueView
 from deployments.state.store import Store
-from training.features.ranking import ItemFacts, item_facts
+from training.features.item_facts import FACT_COLUMNS, ItemFacts, item_facts
 
-FACT_COLUMNS = ("category", "brand", "price", "created_at")
 MAX_LAG_S = 5.0
 
 

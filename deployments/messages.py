@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.features.profile import Profile
+from training.features.ranking import RankingInputs, RequestFacts
 
 Mode = Literal["history", "similar", "given"]
 
@@ -41,21 +42,22 @@ class Candidates(NamedTuple):
 
 
 class RankingQuery(NamedTuple):
-    """Candidates of one user to be judged `as_of_us` by the bundle `version`."""
+    """Candidates of one user to be judged `as_of_us` by the bundle `version`: a ranker's, or a recommender's own."""
 
     version: str
     profile: Profile
     item_ids: list[str]
     scores_C: npt.NDArray[np.float32]
     as_of_us: int
+    request: RequestFacts = RequestFacts()
 
 
 class Ranked(NamedTuple):
-    """P(action) [C] and the features [C, F] it was computed from, in the order of the query."""
+    """Scores [C], 0 or more, in the order of the query, and the inputs that they were computed from."""
 
     version: str
-    probabilities_C: npt.NDArray[np.float64]
-    features_CF: npt.NDArray[np.float32]
+    scores_C: npt.NDArray[np.float64]
+    inputs: RankingInputs
     view_age_ms: float = 0.0
 
 

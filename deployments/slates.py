@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deployments.best_sellers import BestSellers
+from deployments.companions import LOGISTIC, RANKER
 from deployments.config import RequestConfig
 from deployments.messages import Candidates, Missing, Mode, Ranked, RankingQuery, RetrievalQuery
 from deployments.middleware.limits import MAX_TIMEOUT_MS, Deadline
@@ -27,12 +28,15 @@ from deployments.state.clock import DAY_US
 from deployments.state.records import ServedRow, SlateEntry
 from training.contracts.errors import shorten
 from training.features.profile import Profile
-from training.features.ranking import FEATURE_NAMES, NO_FACTS
+from training.features.ranking import NO_FACTS, RequestFacts
+from training.features.ranking_log import CANDIDATE_LOG_NAMES, CONTEXT_LOG_NAMES, candidate_log, context_log
 
 if TYPE_CHECKING:
     from deployments.api.recommendations import RankingsIn, RecommendationsIn, SimilarIn
     from deployments.gateway import Gateway
 
+DEVICE = "device"
+"""What a request's context calls the device."""
 CONTEXT_WEIGHT = 0.5
 """How much of a score hangs on the likeness to the context, where there is one."""
 ANYONE = "anonymous"
@@ -61,6 +65,7 @@ class Need:
     leave_out_seen: bool = False
     context: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
+    request: RequestFacts = field(default_factory=RequestFacts)
     cursor: Cursor = field(default_factory=lambda: Cursor(()))
     ranked: bool = True
     known: Known = field(default_factory=lambda: Known(Profile("")))
@@ -123,6 +128,7 @@ class SlateMaker:
             purchased_days=ask.exclude.purchased_days,
             leave_out_seen=not self.gateway.repeats if ask.exclude.seen is None else ask.exclude.seen,
             context=context,
+            request=self._request(ask.context, ask.scenario),
             cursor=cursor,
         )
         need.selection.exclude([*ask.exclude.item_ids, *context])
@@ -175,10 +181,14 @@ class SlateMaker:
             deadline=deadline,
             count=len(given),
             given=given,
+            request=self._request(ask.context),
         )
         scored = await self._scored(need)
         picks = [Pick(index, 1.0) for index in self._allowed(scored, need)]
         return self._answer(need, scored, picks, started_s)
+
+    def _request(self, context: Mapping[str, str] | None, scenario: str = "") -> RequestFacts:
+        return RequestFacts(scenario, (context or {}).get(DEVICE, ""), self.gateway.zone)
 
     def _context(self, item_ids: Iterable[str]) -> tuple[tuple[str, ...], int]:
         """The context items that the catalogue has, and how many it has not."""
@@ -192,17 +202,23 @@ class SlateMaker:
     async def _scored(self, need: Need) -> Scored:
         """Candidates and scores of one release: the current one, or the previous where a replica lacks the current."""
         await self._learn(need)
-        for release in self.gateway.releases():
+        for release, ranker in self._attempts():
             need.degraded = [name for name in need.degraded if name == "profile"]
             candidates = await self._candidates(release, need)
             if isinstance(candidates, Missing):
                 continue
             if candidates is None:
                 return await self._popular(release, need)
-            ranked = await self._ranked(release, candidates, need)
+            ranked = await self._ranked(ranker, candidates, need)
             if not isinstance(ranked, Missing):
                 return Scored(release, candidates, _scores(candidates, ranked), ranked, retrieved=True)
         return await self._popular(self.gateway.serving(), need)
+
+    def _attempts(self) -> Iterator[tuple[Loaded[Popular], str]]:
+        """Releases with the version of the ranker to ask for: theirs, and as the last way out the recommender's own."""
+        releases = self.gateway.releases()
+        yield from ((release, release.versions.get(RANKER, release.version)) for release in releases)
+        yield from ((release, release.version) for release in releases if RANKER in release.versions)
 
     async def _learn(self, need: Need) -> None:
         """Profile, purchases and seen items in one visit to the store; without them the answer is impersonal."""
@@ -242,11 +258,11 @@ class SlateMaker:
         found: Candidates | Missing | None = await self.retrieval.ask(query, timeout_s=timeout_s)
         return found
 
-    async def _ranked(self, release: Loaded[Popular], candidates: Candidates, need: Need) -> Ranked | Missing | None:
+    async def _ranked(self, version: str, candidates: Candidates, need: Need) -> Ranked | Missing | None:
         if not need.ranked or not candidates.item_ids:
             return None
         query = RankingQuery(
-            release.version, need.known.profile, candidates.item_ids, candidates.scores_C, need.as_of_us
+            version, need.known.profile, candidates.item_ids, candidates.scores_C, need.as_of_us, need.request
         )
         timeout_s = need.deadline.share_s(self.config.stages.ranking_share)
         ranked: Ranked | Missing | None = await self.ranking.ask(query, timeout_s=timeout_s)
@@ -282,12 +298,6 @@ class SlateMaker:
         self._log(recommendation_id, need, scored, picks)
         for name in need.degraded:
             self.gateway.telemetry.count("degraded", stage=name)
-        release = scored.release
-        models = (
-            [{"role": "ranker", "name": "logistic_regression", "version": release.version}] if scored.ranked else []
-        )
-        if scored.retrieved:
-            models.insert(0, {"role": "retriever", "name": release.manifest.model, "version": release.version})
         return {
             "recommendation_id": recommendation_id,
             "items": [
@@ -300,8 +310,8 @@ class SlateMaker:
                 }
                 for place, pick in enumerate(picks, 1)
             ],
-            "models": models,
-            "release": release.release,
+            "models": _models(scored),
+            "release": scored.release.release,
             "degraded": need.degraded,
             "freshness_ms": round(self._freshness_ms(scored), 1),
             "took_ms": round((time.perf_counter() - started_s) * 1000, 2),
@@ -315,7 +325,7 @@ class SlateMaker:
         item_id = scored.candidates.item_ids[index]
         affinity_C = scored.candidates.affinity_C
         return reasons(
-            named(scored.ranked.features_CF[index].tolist() if scored.ranked else None),
+            named(scored.ranked.inputs.features_CF[index].tolist() if scored.ranked else None),
             self.facts.get(item_id, NO_FACTS),
             popular_at=scored.release.model.top_tenth,
             affinity=None if affinity_C is None else float(affinity_C[index]),
@@ -323,6 +333,7 @@ class SlateMaker:
 
     def _log(self, recommendation_id: str, need: Need, scored: Scored, picks: Sequence[Pick]) -> None:
         ids, indices = scored.candidates.item_ids, [pick.candidate for pick in picks]
+        inputs = scored.ranked.inputs if scored.ranked else None
         self.gateway.log.put(
             ServedRow(
                 recommendation_id=recommendation_id,
@@ -332,20 +343,34 @@ class SlateMaker:
                     SlateEntry(ids[pick.candidate], position, float(scored.scores_C[pick.candidate]), pick.propensity)
                     for position, pick in enumerate(picks, need.cursor.offset)
                 ),
-                features=scored.ranked.features_CF[indices] if scored.ranked else None,
-                feature_names=FEATURE_NAMES if scored.ranked else (),
+                features=candidate_log(inputs, indices) if inputs else None,
+                feature_names=CANDIDATE_LOG_NAMES if inputs else (),
                 release=scored.release.release,
+                context=context_log(inputs) if inputs else None,
+                context_names=CONTEXT_LOG_NAMES if inputs else (),
             )
         )
 
 
 def _scores(candidates: Candidates, ranked: Ranked | None) -> Array:
-    """P(action), or the retrieval score where nothing was ranked, weighed by likeness to the context."""
+    """The ranker's, or the retrieval score where nothing was ranked, weighed by likeness to the context."""
     if ranked is None:
         return candidates.scores_C.astype(np.float64)
     if candidates.affinity_C is None:
-        return ranked.probabilities_C
-    return ranked.probabilities_C * (1 - CONTEXT_WEIGHT + CONTEXT_WEIGHT * candidates.affinity_C)
+        return ranked.scores_C
+    return ranked.scores_C * (1 - CONTEXT_WEIGHT + CONTEXT_WEIGHT * candidates.affinity_C)
+
+
+def _models(scored: Scored) -> list[dict[str, str]]:
+    """What made the answer."""
+    release, models = scored.release, []
+    if scored.retrieved:
+        models.append({"role": "retriever", "name": release.manifest.model, "version": release.version})
+    if scored.ranked:
+        version = scored.ranked.version
+        name = LOGISTIC if version == release.version else release.companions.used[RANKER].model
+        models.append({"role": "ranker", "name": name, "version": version})
+    return models
 
 
 def _cursor(text: str | None, user_id: str) -> Cursor:

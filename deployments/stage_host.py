@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 from deployments.live import LiveShop
 from deployments.messages import Missing
-from deployments.releases import BundleWatcher
+from deployments.releases import BundleWatcher, Loaded
 from deployments.stages import StageStatus
 
 
@@ -22,28 +22,44 @@ class StageModel(Protocol):
 
 
 class StageHost:
-    """The current and the previous bundle of one stage."""
+    """The current and the previous bundle of each job that one stage serves."""
 
-    def __init__(self, watcher: BundleWatcher[StageModel], live: LiveShop) -> None:
-        self.watcher, self.live = watcher, live
+    def __init__(self, watchers: Sequence[BundleWatcher[StageModel]], live: LiveShop) -> None:
+        self.watchers, self.live = tuple(watchers), live
 
     def follow(self) -> None:
         """Take up the champion, and the catalogue's changes in every bundle held."""
-        self.watcher.poll()
-        for loaded in self.watcher.held():
+        self.follow_champion()
+        self.follow_catalogue()
+
+    def follow_champion(self) -> None:
+        """May take as long as a bundle takes to load."""
+        for watcher in self.watchers:
+            watcher.poll()
+
+    def follow_catalogue(self) -> None:
+        for loaded in self.held():
             loaded.model.follow()
+
+    def held(self) -> Iterator[Loaded[StageModel]]:
+        for watcher in self.watchers:
+            yield from watcher.held()
 
     def answer(self, queries: Sequence[Any]) -> list[Any]:
         """In the order of the queries; `Missing` for one that asks for a bundle not held."""
         answers: list[Any] = [None] * len(queries)
         for version in dict.fromkeys(query.version for query in queries):
             places = [place for place, query in enumerate(queries) if query.version == version]
-            model = self.watcher.get(version)
+            model = self._model(version)
             found = [Missing(version)] * len(places) if model is None else model.answer([queries[n] for n in places])
             for place, answer in zip(places, found, strict=True):
                 answers[place] = answer
         return answers
 
     def status(self) -> StageStatus:
-        versions = tuple(loaded.version for loaded in self.watcher.held())
-        return StageStatus(versions, self.watcher.problem or self.live.problem(), up=True)
+        problems = [*(watcher.problem for watcher in self.watchers), self.live.problem()]
+        said = "; ".join(problem for problem in problems if problem)
+        return StageStatus(tuple(loaded.version for loaded in self.held()), said or None, up=True)
+
+    def _model(self, version: str) -> StageModel | None:
+        return next((loaded.model for loaded in self.held() if loaded.version == version), None)

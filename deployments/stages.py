@@ -62,10 +62,12 @@ class InProcess:
 
 
 class StageClient:
-    """Asks one stage, with learned patience and a circuit breaker."""
+    """Asks one stage, with learned patience and a circuit breaker; `jobs` are those whose bundles it opens."""
 
-    def __init__(self, name: str, port: Port, *, config: BreakerConfig, telemetry: Telemetry) -> None:
-        self.name, self.port, self.config, self.telemetry = name, port, config, telemetry
+    def __init__(
+        self, name: str, port: Port, *, config: BreakerConfig, telemetry: Telemetry, jobs: tuple[str, ...] = ()
+    ) -> None:
+        self.name, self.port, self.config, self.telemetry, self.jobs = name, port, config, telemetry, jobs
         self.breaker = Breaker(failures_to_open=config.failures_to_open)
         self.patience = Patience(floor_s=config.patience_floor_s)
         self._probe: asyncio.Task[None] | None = None

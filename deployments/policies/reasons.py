@@ -37,5 +37,5 @@ def reasons(
 
 
 def named(row: list[float] | None) -> dict[str, float]:
-    """A feature row by name; empty where the item was not ranked."""
+    """A row of features_CF by name; empty where the item was not ranked."""
     return dict(zip(FEATURE_NAMES, row, strict=True)) if row else {}

@@ -19,6 +19,7 @@ from deployments.messages import Missing, RankingQuery, RetrievalQuery
 from deployments.stage_host import StageHost
 from tests.serving_shop import Home, Serving, client_of, make_shop, serve_in_process, train
 from training.features.profile import Profile
+from training.features.ranking import RankingInputs
 
 EXAMPLES_PER_ROUTE = 40
 
@@ -69,7 +70,7 @@ def check_deployment(name: str, home: Home) -> None:
     assert host.status().versions == ()
     assert host.answer([query]) == [Missing("nobody holds this")]
     host.follow()
-    (version,) = host.status().versions
+    (version,) = {loaded.version for loaded in host.held() if loaded.manifest.job == "recommender"}
     queries = [_query(name, version), query, _query(name, version, "i02")]
     together = host.answer(queries)
     assert isinstance(together[1], Missing)
@@ -89,14 +90,18 @@ def _query(name: str, version: str, item_id: str = "i01") -> RetrievalQuery | Ra
 
     if name == "retrieval":
         return RetrievalQuery(version, "history", (item_id, "i09"))
-    return RankingQuery(version, Profile("u", (item_id,), ("view",), (1,)), ["i01", "i05"], np.ones(2, np.float32), 10)
+    return RankingQuery(
+        version, Profile("u", (item_id,), ("view",), (1,), (0.5,)), ["i01", "i05"], np.ones(2, np.float32), 10
+    )
 
 
 def _assert_same(one: tuple[object, ...], other: tuple[object, ...]) -> None:
     import numpy as np
 
     for left, right in zip(one[:-1], other[:-1], strict=True):
-        if isinstance(left, np.ndarray):
+        if isinstance(left, RankingInputs):
+            _assert_same((*left, None), (*right, None))  # type: ignore[misc]
+        elif isinstance(left, np.ndarray):
             assert isinstance(right, np.ndarray)
             np.testing.assert_allclose(left, right, atol=1e-5)
         else:
@@ -104,5 +109,5 @@ def _assert_same(one: tuple[object, ...], other: tuple[object, ...]) -> None:
 
 
 def _close(host: StageHost) -> None:
-    for loaded in host.watcher.held():
+    for loaded in host.held():
         loaded.model.live.close()  # type: ignore[attr-defined]

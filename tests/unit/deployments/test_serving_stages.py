@@ -203,8 +203,9 @@ def test_corrupt_bundle_leaves_the_old_one_serving(home: Home, serving: Serving)
         assert http.post("/v1/recommendations", json=BODY).json()["degraded"] == []
 
 
-def test_missing_bundle_is_tried_again(home: Home) -> None:
+def test_missing_bundle_is_tried_again_and_the_one_before_served(home: Home) -> None:
     now_s = 0.0
+    (before,) = home.bundles.versions(home.registry.shop_id, "recommender")
     watcher = BundleWatcher(
         registry=home.registry, bundles=home.bundles, job="recommender", load=lambda *_: "model", clock=lambda: now_s
     )
@@ -212,15 +213,15 @@ def test_missing_bundle_is_tried_again(home: Home) -> None:
     folder = home.root / "bundles" / manifest.shop_id / manifest.job / manifest.version
     shutil.move(folder, home.root / "away")
     watcher.poll()
-    assert watcher.current is None
+    assert watcher.current is not None
+    assert watcher.current.version == before
     assert manifest.version in (watcher.problem or "")
     shutil.move(home.root / "away", folder)
     watcher.poll()
-    assert watcher.current is None
+    assert watcher.current.version == before
     now_s = 60.0
     watcher.poll()
-    assert watcher.current is not None
-    assert watcher.current.model == "model"
+    assert (watcher.current.version, watcher.problem) == (manifest.version, None)
 
 
 def test_served_log_drops_the_oldest_and_counts_them() -> None:
@@ -250,7 +251,7 @@ def test_new_item_reaches_a_loaded_bundle_and_a_later_one(home: Home, tmp_path: 
     serving.load_champion()
     home.publish()
     serving.load_champion()
-    for loaded in serving.hosts["retrieval"].watcher.held():
+    for loaded in serving.hosts["retrieval"].held():
         assert loaded.model.recommender.slot("new") is not None  # type: ignore[attr-defined]
     serving.live.close()
 
