@@ -103,15 +103,17 @@ def sampled_softmax_loss(
     log_q_I: Tensor,
     *,
     bonus: Bonus | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Mean cross-entropy against negatives shared by the batch, their logits corrected by log expected draws.
 
     `log_q_I` is the log of how often an item is drawn among the S on average. The positive is always there, so its
-    logit stays as it is; a negative that is a row's own target does not count.
+    logit stays as it is; a negative that is a row's own target does not count. `dtype` is that of the large product.
     Source: Bengio and Senécal, IEEE TNN 2008; Yi et al., RecSys 2019.
     """
     positive_N = (x_ND * items_ID[targets_N]).sum(dim=1)
-    negative_NS = x_ND @ items_ID[negatives_S].t() - log_q_I[negatives_S]
+    plain_NS = (x_ND.to(dtype) @ items_ID[negatives_S].to(dtype).t()).to(x_ND.dtype)
+    negative_NS = plain_NS - log_q_I[negatives_S]
     negative_NS = negative_NS.masked_fill(targets_N[:, None] == negatives_S, float("-inf"))
     logits = torch.cat([positive_N[:, None], negative_NS], dim=1)
     if bonus is not None:

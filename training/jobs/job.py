@@ -21,14 +21,15 @@ class Report(Protocol):
     """Where a fit says how far it is, and leaves what it would go on from.
 
     `resume_from` holds the files of the latest checkpoint, None for a fresh start. Every rank reports every epoch;
-    only rank 0 brings a checkpoint. The checkpoint's folder is the caller's to reuse once the call returns.
+    rank 0 brings a checkpoint, and other ranks files of theirs that belong into it. The checkpoint's folder is the
+    caller's to reuse once the call returns, with the place where the checkpoint is kept if that is known.
     """
 
     rank: int
     world_size: int
     resume_from: Path | None
 
-    def __call__(self, metrics: Mapping[str, float], checkpoint: Path | None = None) -> None: ...
+    def __call__(self, metrics: Mapping[str, float], checkpoint: Path | None = None) -> Path | None: ...
 
 
 class LocalReport:
@@ -41,14 +42,16 @@ class LocalReport:
         kept = self._checkpoints()
         self.resume_from: Path | None = kept[-1] if kept else None
 
-    def __call__(self, metrics: Mapping[str, float], checkpoint: Path | None = None) -> None:
+    def __call__(self, metrics: Mapping[str, float], checkpoint: Path | None = None) -> Path | None:
         self.history.append(dict(metrics))
         if checkpoint is None:
-            return
-        with new_folder(self.folder / f"epoch-{int(metrics['epoch']):03d}", force=True) as partial:
+            return None
+        kept = self.folder / f"epoch-{int(metrics['epoch']):03d}"
+        with new_folder(kept, force=True) as partial:
             shutil.copytree(checkpoint, partial, dirs_exist_ok=True)
         for old in self._checkpoints()[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(old)
+        return kept
 
     def _checkpoints(self) -> list[Path]:
         return sorted(self.folder.glob("epoch-*"), key=lambda path: int(path.name.removeprefix("epoch-")))

@@ -21,6 +21,32 @@ class Batch:
     places_P: Tensor
     targets_P: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compact:
+    """A batch over the K items that it touches alone: its tokens, targets and negatives are places in `codes_K`."""
+
+    codes_K: Tensor
+    batch: Batch
+    negatives_S: Tensor
+
+    @classmethod
+    def of(cls, batch: Batch, negatives_S: Tensor) -> Compact:
+        """Tokens of padding stand for any item: nothing is learnt from them."""
+        real_BL = torch.arange(batch.tokens_BL.shape[1]) < batch.lengths_B[:, None]
+        touched = torch.cat([batch.tokens_BL[real_BL], batch.targets_P, negatives_S])
+        codes_K, places = torch.unique(touched, return_inverse=True)
+        tokens, targets_P, negatives_S = places.split([int(real_BL.sum()), len(batch.targets_P), len(negatives_S)])
+        tokens_BL = torch.zeros_like(batch.tokens_BL)
+        tokens_BL[real_BL] = tokens
+        compact = Batch(
+            tokens_BL=tokens_BL, lengths_B=batch.lengths_B, places_P=batch.places_P, targets_P=targets_P
+        )  # fmt: skip
+        return cls(codes_K=codes_K, batch=compact, negatives_S=negatives_S)
+
 
 class Packing:
     """The trainable users of a split, cut to `max_len` tokens, and the pairs that each of them brings."""

@@ -26,7 +26,8 @@ from training.jobs.baselines import fit_baselines, sample
 from training.jobs.evaluation import Evaluation, Score, evaluate, selection_score
 from training.jobs.job import FitResult, Job, Report
 from training.jobs.ranking_fit import fit_ranking
-from training.jobs.transformer_training import TrainingConfig, TransformerTraining
+from training.jobs.training_config import TrainingConfig
+from training.jobs.transformer_training import TransformerTraining
 from training.jobs.workers import Workers
 from training.metrics import Floats, Ints
 from training.models.popularity import training_counts

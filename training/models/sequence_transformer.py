@@ -87,7 +87,7 @@ class Tower(nn.Module):
     """tokens_BL, right padded, with `lengths_B` -> x_BLD; what stands after a sequence's end is meaningless.
 
     `features_IF` adds the embeddings of an item's features to its own; `repeats` lets the items of a history gain or
-    lose as the next one.
+    lose as the next one; `item` (codes_K -> rows_KD) stands for the table of ids, which may be dealt over workers.
     """
 
     def __init__(
@@ -97,17 +97,18 @@ class Tower(nn.Module):
         *,
         repeats: bool = False,
         features_IF: sparse.csr_matrix | None = None,
+        item: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.config = config
-        self.item = nn.Embedding(items, config.dim)
+        self.item = nn.Embedding(items, config.dim) if item is None else item
         self.features = None if features_IF is None else ItemFeatures(features_IF, config.dim)
         self.repetition = Repetition(config.dim) if repeats else None
         self.place = nn.Embedding(config.max_len, config.dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.dim)
         self.dropout = Dropout(config.dropout)
-        for embedding in (self.item, self.place):
+        for embedding in (self.place, *([self.item] if item is None else [])):
             nn.init.normal_(embedding.weight, std=0.02)
 
     def item_vectors(self, codes_K: Tensor | None = None) -> Tensor:
@@ -125,13 +126,13 @@ class Tower(nn.Module):
 
 
 class SequenceTransformer(VectorRetriever):
-    """A trained tower that serves."""
+    """A trained tower that serves, with its item vectors where they are known already."""
 
     kind = "sequence_transformer"
 
-    def __init__(self, tower: Tower) -> None:
+    def __init__(self, tower: Tower, items_ID: Tensor | None = None) -> None:
         self.tower = tower.eval()
-        self._items_ID = tower.item_vectors().detach()
+        self._items_ID = tower.item_vectors().detach() if items_ID is None else items_ID
         self._item_vectors_ID = self._items_ID.cpu().numpy()
 
     @property
