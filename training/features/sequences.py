@@ -74,6 +74,16 @@ class Sequences:
             tokens_N=self.tokens_N, starts_U=np.maximum(self.starts_U, self.ends_U - length), ends_U=self.ends_U
         )
 
+    def windows(self, length: int) -> Sequences:
+        """Every slice cut into pieces of at most `length` tokens, from its newest token back; none for an empty one."""
+        pieces_U = -(-self.lengths_U // length)
+        of_W = np.repeat(np.arange(len(self)), pieces_U)
+        nth_W = np.arange(len(of_W)) - np.repeat(np.cumsum(pieces_U) - pieces_U, pieces_U)
+        ends_W = self.ends_U[of_W] - nth_W * length
+        return Sequences(
+            tokens_N=self.tokens_N, starts_U=np.maximum(self.starts_U[of_W], ends_W - length), ends_U=ends_W
+        )
+
     def take(self, users: Int64s) -> Sequences:
         return Sequences(tokens_N=self.tokens_N, starts_U=self.starts_U[users], ends_U=self.ends_U[users])
 

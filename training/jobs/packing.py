@@ -49,13 +49,13 @@ class Compact:
 
 
 class Packing:
-    """The trainable users of a split, cut to `max_len` tokens, and the pairs that each of them brings."""
+    """The trainable histories of a split in windows of `max_len` tokens, and the pairs that each of them brings."""
 
     def __init__(self, train: Sequences, pairs: Pairs, *, max_len: int, tokens_per_step: int) -> None:
-        recent = train.last(max_len)
-        first_U, last_U = (np.searchsorted(pairs.positions_P, ends) for ends in (recent.starts_U, recent.ends_U))
+        windows = train.windows(max_len)
+        first_U, last_U = (np.searchsorted(pairs.positions_P, ends) for ends in (windows.starts_U, windows.ends_U))
         users = np.flatnonzero(last_U > first_U)
-        self.sequences = recent.take(users)
+        self.sequences = windows.take(users)
         self.pairs = pairs
         self.first_pair_U, self.last_pair_U = first_U[users], last_U[users]
         self.tokens_per_step = tokens_per_step

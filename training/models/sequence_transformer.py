@@ -6,7 +6,7 @@ Source: Kang and McAuley, SASRec, ICDM 2018; full softmax after Klenitskiy and V
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,11 @@ class TransformerConfig(BaseModel):
     heads: int = Field(default=2, ge=1, le=16)
     dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     max_len: int = Field(default=200, ge=1, le=2048, description="newest tokens of a history that are read")
+    block: Literal["plain", "gated"] = Field(default="plain", description="gated: each part enters through a gate")
+    widening: int = Field(default=1, ge=1, le=8, description="width of the feed-forward part over D")
+    relative: int = Field(
+        default=0, ge=0, le=2048, description="distances in tokens with an attention bias of their own"
+    )
 
 
 class Dropout(nn.Module):
@@ -59,28 +64,76 @@ class Dropout(nn.Module):
         return x * kept
 
 
-class Block(nn.Module):
-    """Pre-norm causal self-attention and feed-forward."""
+class Attention(nn.Module):
+    """Causal self-attention; with `relative`, each head learns a bias for every distance up to it.
+
+    Source of the bias: Raffel et al., T5, JMLR 2020; in recommendation Zhai et al., HSTU, ICML 2024.
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.attention_norm, self.forward_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
         self.qkv, self.out = nn.Linear(config.dim, 3 * config.dim), nn.Linear(config.dim, config.dim)
-        self.up, self.down = nn.Linear(config.dim, config.dim), nn.Linear(config.dim, config.dim)
-        self.dropout = Dropout(config.dropout)
+        self.by_distance = nn.Parameter(torch.zeros(config.heads, config.relative)) if config.relative else None
 
     def forward(self, x_BLD: Tensor) -> Tensor:
-        x_BLD = x_BLD + self.dropout(self._attend(self.attention_norm(x_BLD)))
-        hidden_BLD = self.dropout(functional.gelu(self.up(self.forward_norm(x_BLD))))
-        return x_BLD + self.dropout(self.down(hidden_BLD))
-
-    def _attend(self, x_BLD: Tensor) -> Tensor:
         batch, length, dim = x_BLD.shape
         qkv_3BHLd = self.qkv(x_BLD).view(batch, length, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         q_BHLd, k_BHLd, v_BHLd = qkv_3BHLd.unbind()
-        mixed_BHLd = functional.scaled_dot_product_attention(q_BHLd, k_BHLd, v_BHLd, is_causal=True)
+        if self.by_distance is None:
+            mixed_BHLd = functional.scaled_dot_product_attention(q_BHLd, k_BHLd, v_BHLd, is_causal=True)
+        else:
+            bias_BHLL = self._bias(self.by_distance, length).expand(batch, -1, -1, -1)
+            mixed_BHLd = functional.scaled_dot_product_attention(q_BHLd, k_BHLd, v_BHLd, attn_mask=bias_BHLL)
         return self.out(mixed_BHLd.transpose(1, 2).reshape(batch, length, dim))
+
+    def _bias(self, by_distance_HN: Tensor, length: int) -> Tensor:
+        place_L = torch.arange(length, device=by_distance_HN.device)
+        back_LL = place_L[:, None] - place_L
+        bias_HLL = by_distance_HN[:, back_LL.clamp(0, by_distance_HN.shape[1] - 1)]
+        return bias_HLL.masked_fill(back_LL < 0, float("-inf"))
+
+
+class Block(nn.Module):
+    """Pre-norm attention and feed-forward, each added whole."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.attention_norm, self.forward_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
+        self.attention, hidden = Attention(config), config.dim * config.widening
+        self.up, self.down = nn.Linear(config.dim, hidden), nn.Linear(hidden, config.dim)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        x_BLD = x_BLD + self.dropout(self.attention(self.attention_norm(x_BLD)))
+        hidden_BLH = self.dropout(functional.gelu(self.up(self.forward_norm(x_BLD))))
+        return x_BLD + self.dropout(self.down(hidden_BLH))
+
+
+class GatedBlock(nn.Module):
+    """Pre-norm attention and SwiGLU, each added through a gate that reads what it is added to.
+
+    Source: Borisyuk et al., LiGR, 2025; Shazeer, GLU variants, 2020.
+    """
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        dim, hidden = config.dim, config.dim * config.widening
+        self.attention_norm, self.forward_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attention_gate, self.forward_gate = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.attention = Attention(config)
+        self.up, self.swish, self.down = nn.Linear(dim, hidden), nn.Linear(dim, hidden), nn.Linear(hidden, dim)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x_BLD: Tensor) -> Tensor:
+        attended_BLD = self.dropout(self.attention(self.attention_norm(x_BLD)))
+        x_BLD = x_BLD + torch.sigmoid(self.attention_gate(x_BLD)) * attended_BLD
+        normed_BLD = self.forward_norm(x_BLD)
+        hidden_BLH = self.dropout(functional.silu(self.swish(normed_BLD)) * self.up(normed_BLD))
+        return x_BLD + torch.sigmoid(self.forward_gate(x_BLD)) * self.dropout(self.down(hidden_BLH))
+
+
+BLOCKS: dict[str, type[nn.Module]] = {"plain": Block, "gated": GatedBlock}
 
 
 class Tower(nn.Module):
@@ -105,7 +158,7 @@ class Tower(nn.Module):
         self.features = None if features_IF is None else ItemFeatures(features_IF, config.dim)
         self.repetition = Repetition(config.dim) if repeats else None
         self.place = nn.Embedding(config.max_len, config.dim)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(BLOCKS[config.block](config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.dim)
         self.dropout = Dropout(config.dropout)
         for embedding in (self.place, *([self.item] if item is None else [])):

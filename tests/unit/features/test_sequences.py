@@ -123,3 +123,8 @@ def test_sequences_are_slices() -> None:
 @given(st.lists(st.integers(-1, 3)))
 def test_collapse_drops_the_unknown_and_joins_runs(codes: list[int]) -> None:
     assert collapse(np.array(codes, np.int32)).tolist() == collapsed([code for code in codes if code >= 0])
+
+
+def test_windows_cover_every_token_once_from_the_newest_back() -> None:
+    sequences = Sequences.of([np.arange(5), np.arange(0), np.arange(10, 13)])
+    assert [part.tolist() for part in sequences.windows(2)] == [[3, 4], [1, 2], [0], [11, 12], [10]]
