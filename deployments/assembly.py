@@ -23,6 +23,7 @@ from deployments.telemetry import Telemetry
 from training.bundles.manifest import Manifest
 from training.bundles.registry import Registry
 from training.bundles.store import BundleStore
+from training.models.bundle_fit import refuse_other_items
 
 M = TypeVar("M")
 
@@ -49,7 +50,8 @@ def open_stage(name: str, config: ServingConfig, live: LiveShop | None = None) -
     """The stage `name`, still empty: `follow` loads its bundle."""
     live = live or open_live(config)
     kind = STAGES[name]
-    return StageHost([_watcher(config, job, partial(kind.model.load, live=live)) for job in kind.jobs], live)
+    loads = {job: _fitting(partial(kind.model.load, live=live), live) for job in kind.jobs}
+    return StageHost([_watcher(config, job, load) for job, load in loads.items()], live)
 
 
 def open_gateway(
@@ -62,7 +64,7 @@ def open_gateway(
         name: StageClient(name, ports[name], config=config.request.breaker, telemetry=telemetry, jobs=kind.jobs)
         for name, kind in STAGES.items()
     }
-    watcher = _watcher(config, RECOMMENDER, Popular.load)
+    watcher = _watcher(config, RECOMMENDER, _fitting(Popular.load, live))
     watcher.companions = Downstream(watcher.bundles, config.shop_id)
     return Gateway(
         config=config,
@@ -74,6 +76,17 @@ def open_gateway(
         stages=stages,
         telemetry=telemetry,
     )
+
+
+def _fitting(load: Callable[[Path, Manifest], M], live: LiveShop) -> Callable[[Path, Manifest], M]:
+    """`load` for bundles whose items are the live catalogue's; raises InputError with the difference."""
+
+    def checked(folder: Path, manifest: Manifest) -> M:
+        if manifest.job == RECOMMENDER:
+            refuse_other_items(folder, item_ids=live.view.row_of.keys(), item=live.view.item)
+        return load(folder, manifest)
+
+    return checked
 
 
 def _watcher(config: ServingConfig, job: str, load: Callable[[Path, Manifest], M]) -> BundleWatcher[M]:

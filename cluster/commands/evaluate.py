@@ -24,12 +24,14 @@ def evaluate(
 
     Example: shopkeeper evaluate recommender --data shops/beauty
     """
+    from cluster.bundle_fit import refuse_misfit
     from cluster.checked_shop import open_checked
     from cluster.commands.train import metrics_text
     from cluster.jobs import find_job, resolve_bundle
 
     found, shop = find_job(job), open_checked(data, progress=output.progress)
     bundle = resolve_bundle(home(), shop.info.shop_id, job, version)
+    refuse_misfit(home(), bundle.folder, shop)
     result = found.evaluate(bundle.folder, shop, progress=output.progress)
     output.answer(
         {"job": job, "version": bundle.version, **result},

@@ -85,12 +85,15 @@ def promote(output: Output, job: JobName, version: Version) -> None:
 
     Example: shopkeeper models promote recommender 20260131-142233-9f3a
     """
+    from cluster.bundle_fit import RECOMMENDER, refuse_misfit_to_state
     from training.bundles.registry import Registry
     from training.bundles.store import BundleStore
 
     place = home()
     manifest = _find(place, version, job)
-    BundleStore(place.bundles).fetch(manifest.shop_id, job, version)
+    folder = BundleStore(place.bundles).fetch(manifest.shop_id, job, version)
+    if job == RECOMMENDER:
+        refuse_misfit_to_state(place, folder, manifest.shop_id)
     release = Registry(place.releases, manifest.shop_id).promote(job, version)
     output.answer(
         release.model_dump(mode="json"), f"{manifest.shop_id}: release {release.release}, {job} {version} is champion"

@@ -28,6 +28,7 @@ def predict(
 
     Example: shopkeeper predict recommender --data shops/beauty --out tonight.parquet
     """
+    from cluster.bundle_fit import refuse_misfit
     from cluster.checked_shop import open_checked
     from cluster.jobs import find_job, resolve_bundle
     from cluster.local.ray_session import joined_ray
@@ -36,6 +37,7 @@ def predict(
     found, shop = find_job(job), open_checked(data, progress=output.progress)
     refuse_occupied(out, force=force)
     bundle = resolve_bundle(home(), shop.info.shop_id, job, version)
+    refuse_misfit(home(), bundle.folder, shop)
     with joined_ray(home()):
         from training.jobs.batch import predict_to_file
 

@@ -45,6 +45,8 @@ class DataWindow(BaseModel):
     first_event: datetime | None = None
     last_event: datetime | None = None
     rows: dict[str, int] = Field(default_factory=dict)
+    columns: dict[str, float] = Field(default_factory=dict)
+    """Of the items table: the share of items that have a value, by column that models read."""
 
 
 class Manifest(BaseModel):

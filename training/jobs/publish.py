@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pyarrow.compute as pc
 from pydantic import BaseModel
 
+from training.bundles.fit import filled_columns
 from training.bundles.manifest import DataWindow, Manifest, code_revision, describe_files, library_versions
 from training.bundles.registry import Registry
 from training.bundles.store import BundleStore, new_version
@@ -16,9 +17,16 @@ from training.jobs.tracking import track
 
 
 def publish(
-    result: FitResult, *, job: str, shop: Shop, config: BaseModel, store: BundleStore, registry: Registry
+    result: FitResult,
+    *,
+    job: str,
+    shop: Shop,
+    config: BaseModel,
+    store: BundleStore,
+    registry: Registry,
+    may_lead: bool = True,
 ) -> Manifest:
-    """Publish as candidate; champion too where the shop has none for this job."""
+    """Publish as candidate; champion too where the shop has none for this job and it `may_lead`."""
     manifest = Manifest(
         job=job,
         version=new_version(),
@@ -41,7 +49,7 @@ def publish(
     store.publish(result.folder, manifest)
     registry.propose(job, manifest.version)
     champion = registry.get("champion")
-    if champion is None or job not in champion.jobs:
+    if may_lead and (champion is None or job not in champion.jobs):
         registry.promote(job, manifest.version, reason=f"first {job} of this shop")
     track(manifest)
     return manifest
@@ -56,4 +64,5 @@ def data_window(shop: Shop) -> DataWindow:
         first_event=min((span["min"].as_py() for span in spans), default=None),
         last_event=max((span["max"].as_py() for span in spans), default=None),
         rows={table: shop.rows(table) for table in shop.tables()},
+        columns=filled_columns(shop),
     )

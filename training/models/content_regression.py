@@ -45,6 +45,12 @@ class ContentRegression:
         total_Q1 = weights_QK.sum(axis=1, keepdims=True)
         return codes_QK, (weights_QK / np.maximum(total_Q1, 1e-12)).astype(np.float32)
 
+    def likeness(self, codes_Q: Codes, items: Sequence[Mapping[str, Any]]) -> Floats:
+        """Cosine of each item's content with what was trained under its code; NaN where nothing was."""
+        known_QH = self._known_IH[codes_Q]
+        cosines_Q = np.asarray(known_QH.multiply(normalised(hashed(items), self._rarity_H)).sum(axis=1)).ravel()
+        return np.where(np.diff(known_QH.indptr) > 0, cosines_Q, np.nan).astype(np.float32)
+
     def save(self, folder: Path) -> None:
         known, buckets = self._known_IH, np.flatnonzero(self._rarity_H)
         arrays = {
