@@ -21,6 +21,7 @@ COMMANDS = {
     "status": "cluster.commands.status:status",
     "data": "cluster.commands.data:app",
     "train": "cluster.commands.train:train",
+    "tune": "cluster.commands.tune:tune",
     "evaluate": "cluster.commands.evaluate:evaluate",
     "predict": "cluster.commands.predict:predict",
     "models": "cluster.commands.models:app",

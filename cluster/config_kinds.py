@@ -17,20 +17,29 @@ from training.contracts.validation import problems_of
 
 @dataclass(frozen=True)
 class ConfigKind:
-    """Files called like `pattern` are checked by `model`, which is imported only then."""
+    """Files called like `pattern` are checked by `model`, which is imported only then.
+
+    `findings` says what of a document that the model takes is wrong all the same, and at which keys.
+    """
 
     pattern: str
     model: str
+    findings: str | None = None
 
     def load(self) -> type[BaseModel]:
-        module, attribute = self.model.split(":")
-        found: type[BaseModel] = getattr(import_module(module), attribute)
+        found: type[BaseModel] = _imported(self.model)
         return found
+
+
+def _imported(name: str) -> Any:
+    module, attribute = name.split(":")
+    return getattr(import_module(module), attribute)
 
 
 KINDS = {
     "shop": ConfigKind("shop.yaml", "training.contracts.shop:ShopInfo"),
     "recommender": ConfigKind("training/recommender*.yaml", "training.jobs.recommender:RecommenderConfig"),
+    "study": ConfigKind("tuning/*.yaml", "tuning.config:StudyConfig", "tuning.space:findings"),
     "serving": ConfigKind("deployments/*.yaml", "deployments.config:ServingConfig"),
 }
 
@@ -52,24 +61,27 @@ def check_config(path: Path) -> list[Problem]:
         return [Problem(file=file, problem=f"not YAML: {error}", allowed="dates that exist, like 2026-06-30")]
     if root is not None and not isinstance(root, yaml.MappingNode):
         return [Problem(file=file, line=1, problem="must be a mapping of fields", found=shorten(document))]
-    model = _model_for(path, document or {})
-    return [*_repeated_keys(root, file), *_wrong_fields(model, document or {}, root, file)]
+    kind = _kind_of(path, document or {})
+    return [*_repeated_keys(root, file), *_wrong_fields(kind, document or {}, root, file)]
 
 
-def _model_for(path: Path, document: dict[str, Any]) -> type[BaseModel]:
-    """The model of the kind the file's name tells, else of the kind whose fields the file's are most like."""
+def _kind_of(path: Path, document: dict[str, Any]) -> ConfigKind:
+    """The kind the file's name tells, else the kind whose fields the file's are most like."""
     named = [kind for kind in KINDS.values() if path.match(kind.pattern)]
-    models = [kind.load() for kind in named or KINDS.values()]
 
-    def likeness(model: type[BaseModel]) -> int:
-        return sum(2 if key in model.model_fields else bool(nearest(str(key), model.model_fields)) for key in document)
+    def likeness(kind: ConfigKind) -> int:
+        fields = kind.load().model_fields
+        return sum(2 if key in fields else bool(nearest(str(key), fields)) for key in document)
 
-    return max(models, key=likeness)
+    return max(named or KINDS.values(), key=likeness)
 
 
-def _wrong_fields(model: type[BaseModel], document: Any, root: yaml.Node | None, file: str) -> Iterator[Problem]:
+def _wrong_fields(kind: ConfigKind, document: Any, root: yaml.Node | None, file: str) -> Iterator[Problem]:
+    model = kind.load()
     try:
-        model.model_validate(document)
+        checked = model.model_validate(document)
+        for place, problem in _imported(kind.findings)(checked) if kind.findings else ():
+            yield replace(problem, file=file, line=_line_of(root, place))
     except ValidationError as error:
         for finding, problem in zip(error.errors(), problems_of(error, model, file=file), strict=True):
             yield replace(problem, line=_line_of(root, finding["loc"]))

@@ -43,6 +43,10 @@ class Home:
         """One folder per training run: checkpoints and report."""
         return self.root / "runs" / shop_id / job
 
+    def studies(self, shop_id: str, job: str) -> Path:
+        """One folder per study: trials, best config and report."""
+        return self.root / "studies" / shop_id / job
+
     def state_url(self, shop_id: str) -> str:
         """The shop's live state: SHOPKEEPER_STATE (redis://...), else a SQLite file of this home."""
         return os.environ.get(STATE_VARIABLE) or f"sqlite:///{self.root / 'state' / f'{shop_id}.sqlite'}"

@@ -33,6 +33,10 @@ class TrainingRun:
     job: Job
     shop: Shop
     config: BaseModel
+    notes: tuple[str, ...] = ()
+    """Put to what the fit itself notes in the bundle."""
+    may_lead: bool = True
+    """Whether the shop's first bundle of the job becomes its champion."""
 
     @property
     def folder(self) -> Path:
@@ -56,6 +60,7 @@ class TrainingRun:
             result = (
                 self._fit_here(folder, progress) if workers == 0 else self._fit_on_ray(folder, workers, gpu, progress)
             )
+            result = result.model_copy(update={"notes": (*result.notes, *self.notes)})
             report = write_report(result, folder / "bundle" / "report.html", job=self.job.name, config=self.config)
             manifest = self._publish(result)
             kept = folder.with_name(f"{manifest.version}.html")
@@ -86,4 +91,7 @@ class TrainingRun:
     def _publish(self, result: FitResult) -> Manifest:
         store = BundleStore(self.home.bundles)
         registry = Registry(self.home.releases, self.shop.info.shop_id)
-        return publish(result, job=self.job.name, shop=self.shop, config=self.config, store=store, registry=registry)
+        return publish(
+            result, job=self.job.name, shop=self.shop, config=self.config, store=store, registry=registry,
+            may_lead=self.may_lead,
+        )  # fmt: skip

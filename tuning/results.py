@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from training.contracts.atomic import write_json
 from tuning.config import Value
 
+TRIALS_FILE, RAY_FOLDER = "trials.json", "tune"
+"""In a study's folder: what is said here, and what Ray Tune keeps while the trials run."""
+
 Status = Literal["waiting", "running", "finished", "stopped", "failed"]
 """`stopped`: early, for others were better; `failed`: it could not be trained, and `problem` says why."""
 

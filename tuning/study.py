@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import ray
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import ASHAScheduler
@@ -21,14 +22,12 @@ from training.jobs.ray_train import root_cause
 from training.jobs.registry import JOBS
 from tuning.config import StudyConfig
 from tuning.importance import distributions
-from tuning.results import Status, TrialOutcome, load, save
+from tuning.results import RAY_FOLDER, TRIALS_FILE, Status, TrialOutcome, load, save
 from tuning.space import value_at
-from tuning.trial import EPOCH, FINISHED, SCORE, TrialReport, run_trial, trial_config
+from tuning.trial import EPOCH, FINISHED, LOW_PRIORITY, SCORE, TrialReport, run_trial, trial_config
 
-TRIALS_FILE, RAY_FOLDER = "trials.json", "tune"
 CPUS_PER_TRIAL = 0.5
 """What a trial asks of a cluster: beside serving two cores have no more; `parallel` bounds the trials instead."""
-LOW_PRIORITY = 10
 SETTINGS = {
     "TUNE_GLOBAL_CHECKPOINT_S": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
@@ -39,14 +38,14 @@ SETTINGS = {
 """A killed study loses a second at most; Ctrl-C reaches the caller; nothing is printed."""
 
 
-def run_study(study: StudyConfig, *, metric: str, shop: Shop, folder: Path, parallel: int) -> None:
+def run_study(study: StudyConfig, *, metric: str, shop: Shop, folder: Path, beside_serving: bool) -> None:
     """Run the study that `folder` holds to its end, or begin it; TRIALS_FILE there says how far it is.
 
     Trials that were under way when it was killed go on from their checkpoints. The shop and the folder must be
-    readable from every node.
+    readable from every node. A resumed study keeps the number of trials at a time that it began with.
     """
     os.environ.update(SETTINGS)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     settings = {"study": study.model_dump(mode="json"), "metric": metric, "shop": str(shop.path.absolute())}
     trainable = tune.with_resources(partial(_trial, settings=settings), {"cpu": CPUS_PER_TRIAL})
@@ -54,8 +53,15 @@ def run_study(study: StudyConfig, *, metric: str, shop: Shop, folder: Path, para
     if tune.Tuner.can_restore(str(experiment)):
         tuner = tune.Tuner.restore(str(experiment), trainable=trainable, resume_unfinished=True)
     else:
-        tuner = tune.Tuner(trainable, tune_config=_tune_config(study, parallel), run_config=_run_config(folder))
+        tune_config = _tune_config(study, _parallel(study, beside_serving=beside_serving))
+        tuner = tune.Tuner(trainable, tune_config=tune_config, run_config=_run_config(folder))
     tuner.fit()
+
+
+def _parallel(study: StudyConfig, *, beside_serving: bool) -> int:
+    """Trials at a time: never more than the cluster has processors."""
+    cpus = max(int(ray.cluster_resources().get("CPU", 1)), 1)
+    return min(study.parallel or (1 if beside_serving else cpus), cpus)
 
 
 def _tune_config(study: StudyConfig, parallel: int) -> tune.TuneConfig:

@@ -19,6 +19,8 @@ from tuning.space import assigned
 
 SCORE, EPOCH, FINISHED = "score", "epoch", "finished"
 STATE_FILE = "trial.json"
+LOW_PRIORITY = 10
+"""Niceness of what a study trains: behind whatever serves on the machine."""
 
 Tell = Callable[[dict[str, Any], Path | None], None]
 """Takes a line of metrics and the folder of a checkpoint."""

@@ -31,13 +31,16 @@ def _problem(finding: Any, model: type[BaseModel], file: str) -> Problem:
 
 
 def fields_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
-    """The fields of the model nested at `path`; empty where no model is."""
+    """The fields of the model nested at `path`, through lists and mappings too; empty where no model is."""
+    in_mapping = False
     for part in path:
-        field = model.model_fields.get(str(part))
-        found = [] if field is None else [inner for inner in _parts(field.annotation) if _is_model(inner)]
-        if not found and not isinstance(part, int):
+        field = None if in_mapping else model.model_fields.get(str(part))
+        annotations = [] if field is None else list(_parts(field.annotation))
+        found = [inner for inner in annotations if _is_model(inner)]
+        if not found and not in_mapping and not isinstance(part, int):
             return []
         model = found[0] if found else model
+        in_mapping = any(typing.get_origin(inner) is dict for inner in annotations)
     return list(model.model_fields)
 
 
