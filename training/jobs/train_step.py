@@ -118,7 +118,7 @@ def item_table(items: int, dim: int, config: TrainingConfig, *, workers: Workers
     """The item table of a sampled softmax; the full one has a parameter of the tower."""
     if not is_sampled(items, config):
         return None
-    learning_rate, device = config.item_learning_rate or config.learning_rate, workers.device
+    learning_rate, device = config.item_learning_rate, workers.device
 
     def optimizer(rows: int) -> RowOptimizer:
         if config.item_optimizer == "rowwise_adagrad":

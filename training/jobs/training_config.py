@@ -21,13 +21,13 @@ class TrainingConfig(BaseModel):
     full_softmax_items: int = Field(default=30_000, ge=0, description="larger catalogues get sampled softmax")
     threads: int = Field(default=1, ge=1, description="of torch; beside other work more than one is slower")
     negatives: int = Field(default=512, ge=1, description="shared by the batch, when sampled")
-    item_optimizer: Literal["adamw", "rowwise_adagrad"] = Field(
-        default="adamw",
-        description="of the item table when sampled, on the rows that a step touches: adamw keeps 8 bytes for each "
-        "weight, rowwise_adagrad 4 for each row",
+    item_optimizer: Literal["rowwise_adagrad", "adamw"] = Field(
+        default="rowwise_adagrad",
+        description="of the item table when sampled, on the rows that a step touches: rowwise_adagrad keeps 4 bytes a "
+        "row, adamw 8 for each weight",
     )
-    item_learning_rate: float | None = Field(
-        default=None, gt=0, description="of the item table when sampled; null is learning_rate"
+    item_learning_rate: float = Field(
+        default=0.05, gt=0, description="of the item table when sampled; adamw wants about learning_rate"
     )
     sharded_items: int | None = Field(
         default=1_000_000,
