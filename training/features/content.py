@@ -40,6 +40,15 @@ def content_tokens(item: Mapping[str, Any]) -> Iterator[str]:
         yield f"price:{round(PRICE_BANDS_PER_DOUBLING * math.log2(price))}"
 
 
+def item_text(item: Mapping[str, Any]) -> str:
+    """What a sentence encoder reads of an item: title, category path, brand, tags and description."""
+    parts = (
+        item.get("title"), " > ".join(item.get("category") or ()), item.get("brand"), ", ".join(item.get("tags") or ()),
+        str(item.get("description") or "")[:LONGEST_TEXT],
+    )  # fmt: skip
+    return ". ".join(part for part in parts if part)
+
+
 def hashed(items: Iterable[Mapping[str, Any]]) -> sparse.csr_matrix:
     """counts_IH: 1 where an item has a token of the bucket."""
     buckets: list[int] = []

@@ -24,16 +24,19 @@ from training.features.sequences import Histories, Split, interest_histories, le
 from training.features.vocabulary import Codes, Vocabulary
 from training.jobs.baselines import fit_baselines, sample
 from training.jobs.evaluation import Evaluation, Score, evaluate, selection_score
+from training.jobs.item_texts import text_vectors
 from training.jobs.job import FitResult, Job, Report
 from training.jobs.ranking_fit import fit_ranking
 from training.jobs.training_config import TrainingConfig
 from training.jobs.transformer_training import TransformerTraining
 from training.jobs.workers import Workers
 from training.metrics import Floats, Ints
+from training.models.item_content import ItemContent
 from training.models.popularity import training_counts
 from training.models.recommender import Recommender
 from training.models.retriever import Retriever
 from training.models.sequence_transformer import TransformerConfig
+from training.models.text_encoder import MINILM
 
 TRANSFORMER = "sequence_transformer"
 RANKER_FILE = "ranking.json"
@@ -52,6 +55,13 @@ class RecommenderConfig(TrainingConfig):
     transformer: TransformerConfig = TransformerConfig()
     content: bool = Field(default=True, description="items are read by their features too, not by their id alone")
     least_items: int = Field(default=5, ge=1, description="items that must share a feature for it to be read")
+    text_encoder: str | None = Field(
+        default=None, description=f"reads the items' texts: {MINILM}, a folder, a name on Hugging Face's hub, or none"
+    )
+    text_dim: int = Field(default=64, ge=1, le=1024, description="directions of the texts' vectors that are read")
+    id_dropout: float = Field(
+        default=0.1, ge=0.0, lt=1.0, description="items read by their content alone in a step, where they have any"
+    )
     train_split: str | None = Field(
         default=None, description="only events of this split; those without one always count"
     )
@@ -124,7 +134,7 @@ def fit(
     Rank 0 writes `out` and says how it went; the other ranks return an empty result.
     """
     wall, cpu, judge = time.monotonic(), time.process_time(), _judge(config, data)
-    training = _transformer_training(config, data)
+    training = _transformer_training(config, data, progress)
     transformer = training.run(judge, report, progress)
     if training.workers.rank > 0:
         return _empty_result(out)
@@ -158,7 +168,20 @@ def _judge(config: RecommenderConfig, data: RecommenderData) -> Callable[[Retrie
     return lambda retriever: selection_score(retriever.score, cases, items, repeats=data.repeats)
 
 
-def _transformer_training(config: RecommenderConfig, data: RecommenderData) -> TransformerTraining:
+def _item_content(config: RecommenderConfig, data: RecommenderData, progress: Progress) -> ItemContent | None:
+    """What the items are besides their ids, as far as the config asks for it."""
+    dim, encoder = config.transformer.dim, config.text_encoder
+    if not config.content and encoder is None:
+        return None
+    return ItemContent(
+        dim,
+        features_IF=frequent(hashed(data.items), config.least_items) if config.content else None,
+        text_IT=text_vectors(data.items, encoder, dim=config.text_dim, progress=progress) if encoder else None,
+        id_dropout=config.id_dropout,
+    )
+
+
+def _transformer_training(config: RecommenderConfig, data: RecommenderData, progress: Progress) -> TransformerTraining:
     return TransformerTraining(
         config.transformer,
         config,
@@ -167,7 +190,7 @@ def _transformer_training(config: RecommenderConfig, data: RecommenderData) -> T
         seed=config.seed,
         workers=Workers(),
         repeats=data.repeats,
-        features_IF=frequent(hashed(data.items), config.least_items) if config.content else None,
+        content=_item_content(config, data, progress),
     )
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy import sparse
 
 from training.contracts.errors import ShopkeeperError
 from training.contracts.progress import Progress
@@ -25,8 +24,10 @@ from training.jobs.training_config import TrainingConfig
 from training.jobs.training_memory import training_needs
 from training.jobs.training_state import TrainingState
 from training.jobs.workers import Workers
+from training.models.dropout import Dropout
+from training.models.item_content import ItemContent
 from training.models.popularity import training_counts
-from training.models.sequence_transformer import Dropout, SequenceTransformer, Tower, TransformerConfig
+from training.models.sequence_transformer import SequenceTransformer, Tower, TransformerConfig
 
 LARGE_BUFFER_BYTES = 8 << 20
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -61,20 +62,20 @@ class TransformerTraining:
         seed: int,
         workers: Workers,
         repeats: bool,
-        features_IF: sparse.csr_matrix | None,
+        content: ItemContent | None,
         free_bytes: float | None = None,
     ) -> None:
         _give_back_large_buffers()
         torch.set_num_threads(config.threads)
         torch.manual_seed(seed)
         self.config, self.seed, self.workers = config, seed, workers
-        features = 0 if features_IF is None else features_IF.shape[1]
+        features = 0 if content is None else content.feature_rows
         self.needs = training_needs(items, features, sizes, config, workers=workers.size, repeats=repeats)
         # The worker with the least decides for all, so that none is left waiting.
         refuse_too_large(self.needs, *workers.least([free_bytes or available_bytes(workers.device)]))
         with memory_named(self.needs):
             table = item_table(items, sizes.dim, config, workers=workers, seed=seed)
-            self.tower = Tower(items, sizes, repeats=repeats, features_IF=features_IF, item=table).to(workers.device)
+            self.tower = Tower(items, sizes, repeats=repeats, content=content, item=table).to(workers.device)
         self.packing = Packing(split.train, split.pairs, max_len=sizes.max_len, tokens_per_step=config.tokens_per_step)
         self.step = TrainStep(self.tower, config, split.train, training_counts(split.train, items), workers=workers)
         # A plan's number of steps is the same in every epoch.

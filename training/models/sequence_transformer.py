@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from scipy import sparse
 from torch import Tensor, nn
 from torch.nn import functional
 
 from training.features.vocabulary import Codes
 from training.metrics import Floats
-from training.models.item_features import ItemFeatures
+from training.models.dropout import Dropout
+from training.models.item_content import ItemContent
 from training.models.repetition import Repetition
 from training.models.retriever import NO_GAIN, Gain, VectorRetriever, gain_by_item
 
@@ -40,28 +40,6 @@ class TransformerConfig(BaseModel):
     relative: int = Field(
         default=0, ge=0, le=2048, description="distances in tokens with an attention bias of their own"
     )
-
-
-class Dropout(nn.Module):
-    """Dropout with masks drawn as bytes by numpy, which on a CPU costs a tenth of torch's own.
-
-    The rate is rounded to 1/256. `rng` is set by whoever trains; the seed of it alone decides the masks.
-    """
-
-    rng: np.random.Generator
-
-    def __init__(self, rate: float) -> None:
-        super().__init__()
-        self.dropped_of_256 = round(rate * 256)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.dropped_of_256 == 0:
-            return x
-        if x.device.type != "cpu":
-            return functional.dropout(x, self.dropped_of_256 / 256)
-        bytes_ = torch.frombuffer(bytearray(self.rng.bytes(x.numel())), dtype=torch.uint8).view(x.shape)
-        kept = (bytes_ >= self.dropped_of_256).to(x.dtype).mul_(256 / (256 - self.dropped_of_256))
-        return x * kept
 
 
 class Attention(nn.Module):
@@ -139,8 +117,8 @@ BLOCKS: dict[str, type[nn.Module]] = {"plain": Block, "gated": GatedBlock}
 class Tower(nn.Module):
     """tokens_BL, right padded, with `lengths_B` -> x_BLD; what stands after a sequence's end is meaningless.
 
-    `features_IF` adds the embeddings of an item's features to its own; `repeats` lets the items of a history gain or
-    lose as the next one; `item` (codes_K -> rows_KD) stands for the table of ids, which may be dealt over workers.
+    `content` is what items are besides their ids; `repeats` lets the items of a history gain or lose as the next one;
+    `item` (codes_K -> rows_KD) stands for the table of ids, which may be dealt over workers.
     """
 
     def __init__(
@@ -149,13 +127,13 @@ class Tower(nn.Module):
         config: TransformerConfig,
         *,
         repeats: bool = False,
-        features_IF: sparse.csr_matrix | None = None,
+        content: ItemContent | None = None,
         item: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.item = nn.Embedding(items, config.dim) if item is None else item
-        self.features = None if features_IF is None else ItemFeatures(features_IF, config.dim)
+        self.content = content
         self.repetition = Repetition(config.dim) if repeats else None
         self.place = nn.Embedding(config.max_len, config.dim)
         self.blocks = nn.ModuleList(BLOCKS[config.block](config) for _ in range(config.blocks))
@@ -167,7 +145,7 @@ class Tower(nn.Module):
     def item_vectors(self, codes_K: Tensor | None = None) -> Tensor:
         """items_ID, what tokens are read as and scores are made with; of these items only, [K, D], where given."""
         own = self.item.weight if codes_K is None else self.item(codes_K)
-        return own if self.features is None else own + self.features(codes_K)
+        return own if self.content is None else self.content(own, codes_K)
 
     def forward(self, tokens_BL: Tensor, lengths_B: Tensor, items_ID: Tensor) -> Tensor:
         # Places count from the newest token, so that "just now" is one place at any length.
@@ -216,8 +194,8 @@ class SequenceTransformer(VectorRetriever):
         return x_BD.cpu().numpy(), [gain_by_item(*pair) for pair in zip(histories, gain_BL, strict=True)]
 
     def state(self) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-        """The item vectors are kept as they came out: a bundle needs no content matrix."""
-        kept = {name: value for name, value in self.tower.state_dict().items() if not name.startswith("features.")}
+        """The item vectors are kept as they came out: a bundle needs nothing of the items' content."""
+        kept = {name: value for name, value in self.tower.state_dict().items() if not name.startswith("content.")}
         arrays = {name: tensor.detach().cpu().numpy() for name, tensor in kept.items()}
         settings = {"items": self.items, "repeats": self.tower.repetition is not None}
         return {**arrays, "item.weight": self.item_vectors_ID}, {**settings, **self.tower.config.model_dump()}

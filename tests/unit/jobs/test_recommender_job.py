@@ -28,6 +28,7 @@ SMALL = {
     "epochs": 12,
     "learning_rate": 0.01,
     "tokens_per_step": 200,
+    "id_dropout": 0.0,
 }
 
 

@@ -1,0 +1,85 @@
+"""The item tower: an item's id, its features and its text, fused by cross-attention; each of them may be absent."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from scipy import sparse
+from torch import Tensor, nn
+
+from training.metrics import Floats
+from training.models.dropout import RowDropout
+from training.models.item_features import ItemFeatures
+
+HEADS = 2
+
+
+class ItemText(nn.Module):
+    """text_IT, fixed vectors of the items' texts -> what each item gains, [K, D]; 0 before training."""
+
+    text_IT: Tensor
+
+    def __init__(self, text_IT: Floats, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("text_IT", torch.from_numpy(text_IT), persistent=False)
+        self.project = nn.Linear(text_IT.shape[1], dim)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, codes_K: Tensor | None = None) -> Tensor:
+        return self.project(self.text_IT if codes_K is None else self.text_IT[codes_K])
+
+
+class CrossAttention(nn.Module):
+    """own_KD asks its M modalities, parts_KMD, how much of each it takes; before training as much of all."""
+
+    def __init__(self, modalities: int, dim: int) -> None:
+        super().__init__()
+        self.own_norm, self.part_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.query, self.key = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.modality_MD = nn.Parameter(torch.zeros(modalities, dim))
+        nn.init.zeros_(self.key.weight)
+        nn.init.zeros_(self.key.bias)
+
+    def forward(self, own_KD: Tensor, parts_KMD: Tensor) -> Tensor:
+        count, modalities, dim = parts_KMD.shape
+        heads = (HEADS, dim // HEADS)
+        query_K1Hd = self.query(self.own_norm(own_KD)).view(count, 1, *heads)
+        key_KMHd = self.key(self.part_norm(parts_KMD) + self.modality_MD).view(count, modalities, *heads)
+        weights_KMH = torch.softmax((query_K1Hd * key_KMHd).sum(-1) / math.sqrt(heads[1]), dim=1) * modalities
+        return (weights_KMH[..., None] * parts_KMD.view(count, modalities, *heads)).sum(1).view(count, dim)
+
+
+class ItemContent(nn.Module):
+    """own_KD, what an item is by its id -> items_KD, what it is altogether.
+
+    `id_dropout` of the items are read without their id in each step of training, so that content alone makes a vector.
+    """
+
+    def __init__(
+        self, dim: int, *, features_IF: sparse.csr_matrix | None, text_IT: Floats | None, id_dropout: float
+    ) -> None:
+        super().__init__()
+        parts: list[nn.Module] = []
+        if features_IF is not None:
+            parts.append(ItemFeatures(features_IF, dim))
+        if text_IT is not None:
+            parts.append(ItemText(text_IT, dim))
+        if not parts:
+            raise ValueError("an item's content needs features or text")
+        self.parts = nn.ModuleList(parts)
+        self.fusion = CrossAttention(len(parts), dim) if len(parts) > 1 else None
+        self.id_dropout = RowDropout(id_dropout)
+
+    @property
+    def feature_rows(self) -> int:
+        """Rows of the table of feature embeddings."""
+        return sum(len(part.table) for part in self.parts if isinstance(part, ItemFeatures))
+
+    def forward(self, own_KD: Tensor, codes_K: Tensor | None = None) -> Tensor:
+        own_KD = self.id_dropout(own_KD)
+        if self.fusion is None:
+            return own_KD + self.parts[0](codes_K)
+        parts_KMD = torch.stack([part(codes_K) for part in self.parts], dim=1)
+        return own_KD + self.fusion(own_KD, parts_KMD)
