@@ -6,46 +6,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from deployments.companions import RECOMMENDER
 from deployments.live import LiveShop
 from deployments.messages import Ranked, RankingQuery
 from training.bundles.manifest import Manifest
-from training.contracts.errors import InputError, Problem
 from training.features.profile import Profile
 from training.features.ranking import FEATURE_NAMES, RankingInputs, RankingState, ranking_inputs
+from training.models.feature_ranker import FeatureRanker
 from training.models.logistic_ranker import LogisticRanker
+from training.models.ranker import Ranker, load_ranker
 
-RANKER_FILE = "ranking.json"
+OWN_RANKER_FILE = "ranking.json"
 STATE_FILE = "ranking_state.json"
-
-
-class OwnRanker:
-    """The logistic ranker of a recommender bundle, asked like any other."""
-
-    def __init__(self, logistic: LogisticRanker) -> None:
-        self.logistic = logistic
-
-    def predict(self, inputs: Sequence[RankingInputs]) -> list[npt.NDArray[np.float64]]:
-        return [self.logistic.predict(one.features_CF)[:, None] for one in inputs]
-
-    def order(self, probabilities_CH: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return probabilities_CH[:, 0]
 
 
 class Ranking:
     """One bundle's ranker: that of a ranker bundle, or the simple one inside a recommender's."""
 
-    def __init__(self, ranker: OwnRanker, state: RankingState, live: LiveShop) -> None:
+    def __init__(self, ranker: Ranker, state: RankingState, live: LiveShop) -> None:
         self.ranker, self.state, self.live = ranker, state, live
 
     @classmethod
     def load(cls, folder: Path, manifest: Manifest, live: LiveShop) -> Ranking:
         """Warmed up; raises InputError where the ranker was fitted on other features than this code computes."""
-        if manifest.job != RECOMMENDER:
-            raise InputError(Problem(field="job", problem="this version cannot rank with it", found=manifest.job))
-        ranker = OwnRanker(LogisticRanker.load(folder / RANKER_FILE, expect=FEATURE_NAMES))
+        ranker = _own_ranker(folder) if manifest.job == RECOMMENDER else load_ranker(folder)
         ranking = cls(ranker, RankingState.load(folder / STATE_FILE), live)
         ranking.answer([RankingQuery(manifest.version, Profile(""), ["?"], np.zeros(1, np.float32), 0)])
         return ranking
@@ -73,3 +58,8 @@ class Ranking:
             as_of_us=query.as_of_us,
             request=query.request,
         )
+
+
+def _own_ranker(folder: Path) -> Ranker:
+    """The one that a recommender's bundle holds."""
+    return FeatureRanker(LogisticRanker.load(folder / OWN_RANKER_FILE, expect=FEATURE_NAMES))

@@ -25,13 +25,17 @@ from deployments.stages import InProcess
 from deployments.state.importing import import_shop
 from deployments.state.open import open_store
 from deployments.telemetry import LocalTelemetry
-from training.bundles.manifest import Manifest
+from training.bundles.manifest import Manifest, describe_files
 from training.bundles.registry import Registry
-from training.bundles.store import BundleStore
+from training.bundles.store import BundleStore, new_version
 from training.contracts.shop import Shop, ShopInfo, new_shop
+from training.features.ranking import FEATURE_NAMES, RankingState, item_facts
+from training.features.ranking_state import fit_vocabularies
 from training.jobs.job import LocalReport
 from training.jobs.publish import publish
 from training.jobs.recommender import RecommenderConfig, fit, load
+from training.models.feature_ranker import FeatureRanker
+from training.models.logistic_ranker import LogisticRanker
 
 BRANDS, ITEMS_EACH, USERS, EVENTS = 8, 6, 80, 6
 SHOP_ID = "brands"
@@ -104,6 +108,35 @@ class Home:
         )
         self.registry.promote("recommender", manifest.version)
         return manifest
+
+    def publish_ranker(self, recommender: str, *, first_weight: float = 1.0, **changes: Any) -> Manifest:
+        """A ranker trained on top of that recommender, as champion; it orders by the retrieval score."""
+        names = FEATURE_NAMES[:1]
+        logistic = LogisticRanker(
+            feature_names=names, mean=(0.0,), scale=(1.0,), weights=(first_weight,), bias=0.0, trained_on="nothing"
+        )
+        folder = self.root / f"ranker-{new_version()}"
+        FeatureRanker(logistic.model_copy(update=changes)).save(folder)
+        below = self.bundles.fetch(SHOP_ID, "recommender", recommender)
+        state = RankingState.load(below / "ranking_state.json")
+        items = {row["item_id"]: item_facts(row) for row in self.shop.table("items").to_pylist()}
+        vocabularies = fit_vocabularies(items, items)
+        state.model_copy(update={"vocabularies": vocabularies}).save(folder / "ranking_state.json")
+        manifest = self.bundles.manifest(SHOP_ID, "recommender", recommender).model_copy(
+            update={
+                "job": "ranker", "version": new_version(), "model": "logistic_regression",
+                "upstream": {"recommender": recommender}, "files": describe_files(folder),
+                "metrics": {"auc": 0.5},
+            }
+        )  # fmt: skip
+        self.bundles.publish(folder, manifest)
+        self.registry.promote("ranker", manifest.version)
+        return manifest
+
+    def damage(self, manifest: Manifest, file: str) -> None:
+        """One byte more in a published file."""
+        path = self.root / "bundles" / manifest.shop_id / manifest.job / manifest.version / file
+        path.write_bytes(path.read_bytes() + b" ")
 
     def import_shop(self) -> None:
         store = open_store(self.config().state, SHOP_ID)

@@ -41,17 +41,24 @@ class LogisticRanker(BaseModel):
     def load(cls, path: Path, *, expect: tuple[str, ...]) -> LogisticRanker:
         """Raises InputError where the file was fitted on others than the first features that this code computes."""
         ranker = cls.model_validate_json(path.read_bytes())
-        if ranker.feature_names != expect[: len(ranker.feature_names)]:
-            raise InputError(
-                Problem(
-                    file=str(path),
-                    field="feature_names",
-                    problem="fitted on other features than this version computes",
-                    found=", ".join(ranker.feature_names),
-                    allowed=", ".join(expect),
-                )
-            )
+        ranker.refuse_other_features(expect, place=path)
         return ranker
+
+    def refuse_other_features(self, expect: tuple[str, ...], *, place: Path) -> None:
+        """Raise InputError, with the difference, where the ranker's features are not the first ones of `expect`."""
+        if self.feature_names == expect[: len(self.feature_names)]:
+            return
+        only_here = [name for name in self.feature_names if name not in expect]
+        raise InputError(
+            Problem(
+                file=str(place),
+                field="feature_names",
+                problem="fitted on other features than this version computes"
+                + (f": {', '.join(only_here)}" if only_here else ""),
+                found=", ".join(self.feature_names),
+                allowed=", ".join(expect),
+            )
+        )
 
 
 def fit_logistic_ranker(
