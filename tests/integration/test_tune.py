@@ -1,0 +1,99 @@
+"""A study on Ray Tune goes on after it was killed; its best is published as candidate, and not promoted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from cluster.job_config import load_config
+from tests.serving_shop import SHOP_ID, make_shop, wait_until
+from training.bundles.registry import Registry
+from training.bundles.store import BundleStore
+from training.jobs.recommender import RecommenderConfig
+from tuning.results import TrialOutcome, load
+
+pytestmark = pytest.mark.ray
+
+TRIALS = 3
+STUDY = {
+    "job": "recommender",
+    "trials": TRIALS,
+    "parallel": 1,
+    "max_epochs": 8,
+    "grace_period": 8,
+    "patience": 8,
+    "base": {"epochs": 3, "transformer": {"dim": 32}},
+    "space": {
+        "learning_rate": {"low": 0.0005, "high": 0.02, "log": True},
+        "transformer.dropout": {"low": 0.0, "high": 0.5},
+    },
+}
+
+
+def test_a_killed_study_goes_on_and_its_best_becomes_candidate(tmp_path: Path) -> None:
+    make_shop(tmp_path / "shop")
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
+
+    first = tune(tmp_path)
+    wait_until(lambda: first.poll() is not None or any(trial.over for trial in trials(tmp_path)), timeout_s=120)
+    assert first.poll() is None, first.communicate()[1]
+    kill(first)
+    before = [trial for trial in trials(tmp_path) if trial.over]
+    assert 0 < len(before) < TRIALS
+
+    told = answer(tune(tmp_path))
+    assert [trial["status"] for trial in told["trials"]] == ["finished"] * TRIALS
+    assert told["trials"][: len(before)] == [trial.model_dump(mode="json") for trial in before]
+    best = told["best"]
+    assert best["score"] == max(trial["score"] for trial in told["trials"])
+    assert best["config"]["learning_rate"] == best["values"]["learning_rate"]
+    assert Path(told["report"]).read_text().startswith("<!doctype html>")
+    trained = load_config(RecommenderConfig, file=Path(told["config_file"]), settings=[], seed=None)
+    assert trained.model_dump(mode="json") == best["config"]
+
+    registry = Registry(tmp_path / "home" / "releases", SHOP_ID)
+    candidate = registry.get("candidate")
+    assert candidate is not None
+    assert candidate.jobs == {"recommender": best["version"]}
+    assert registry.get("champion") is None
+    manifest = BundleStore(tmp_path / "home" / "bundles").manifest(SHOP_ID, "recommender", best["version"])
+    assert any(told["study"] in note for note in manifest.notes)
+
+    assert answer(tune(tmp_path)) == told
+
+
+def tune(folder: Path) -> subprocess.Popen[str]:
+    arguments = ["tune", "recommender", "--data", folder / "shop", "--config", folder / "study.yaml", "--json"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "cluster.cli", *map(str, arguments)],
+        env={**os.environ, "SHOPKEEPER_HOME": str(folder / "home")},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def trials(folder: Path) -> list[TrialOutcome]:
+    """What the only study says of its trials now."""
+    return [trial for file in (folder / "home" / "studies").glob("*/*/*/trials.json") for trial in load(file)]
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for member in tree:
+        member.send_signal(signal.SIGKILL)
+    psutil.wait_procs(tree, timeout=30)
+    process.communicate()
+
+
+def answer(process: subprocess.Popen[str]) -> Any:
+    stdout, stderr = process.communicate(timeout=240)
+    assert process.returncode == 0, stderr
+    return json.loads(stdout)
