@@ -21,10 +21,14 @@ Score = Callable[[Sequence[Codes]], Floats]
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """`metrics` of all cases and, by training interactions of the target, users, hr@10 and ndcg@10 of each `bins`."""
+    """`metrics` of all cases and, by training interactions of the target, users, hr@10 and ndcg@10 of each `bins`.
+
+    `ranks_U` are the targets' ranks, from 1, in the order of the cases.
+    """
 
     metrics: dict[str, float]
     bins: dict[str, dict[str, float]]
+    ranks_U: Ints
 
 
 def evaluate(
@@ -39,7 +43,8 @@ def evaluate(
     ranks_U = np.concatenate(ranks)
     top_UK = np.concatenate(tops[1:]) if len(tops) > 1 else tops[0]
     metrics = {**ranking_metrics(ranks_U), **list_metrics(top_UK, training_counts_I)}
-    return Evaluation(metrics=metrics, bins=_by_bin(ranks_U, training_counts_I[cases.targets_U]))
+    bins = _by_bin(ranks_U, training_counts_I[cases.targets_U])
+    return Evaluation(metrics=metrics, bins=bins, ranks_U=ranks_U)
 
 
 def selection_score(score: Score, cases: Cases, items: int, *, repeats: bool) -> float:

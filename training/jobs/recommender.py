@@ -133,8 +133,8 @@ def fit(
 
     Rank 0 writes `out` and says how it went; the other ranks return an empty result.
     """
-    wall, cpu, judge = time.monotonic(), time.process_time(), _judge(config, data)
-    training = _transformer_training(config, data, progress)
+    wall, cpu, judge = time.monotonic(), time.process_time(), judge_of(config, data)
+    training = transformer_training(config, data, progress)
     transformer = training.run(judge, report, progress)
     if training.workers.rank > 0:
         return _empty_result(out)
@@ -162,7 +162,7 @@ def fit(
     )
 
 
-def _judge(config: RecommenderConfig, data: RecommenderData) -> Callable[[Retriever], float]:
+def judge_of(config: RecommenderConfig, data: RecommenderData) -> Callable[[Retriever], float]:
     """ndcg@10 on the same validation cases for every epoch and model."""
     cases, items = sample(data.split.validation, config.selection_cases), len(data.vocabulary)
     return lambda retriever: selection_score(retriever.score, cases, items, repeats=data.repeats)
@@ -181,7 +181,7 @@ def _item_content(config: RecommenderConfig, data: RecommenderData, progress: Pr
     )
 
 
-def _transformer_training(config: RecommenderConfig, data: RecommenderData, progress: Progress) -> TransformerTraining:
+def transformer_training(config: RecommenderConfig, data: RecommenderData, progress: Progress) -> TransformerTraining:
     return TransformerTraining(
         config.transformer,
         config,

@@ -59,6 +59,11 @@ class TrainStep:
             self.table.step()
         return float(loss.detach())
 
+    def learn_at(self, share: float) -> None:
+        """From now on at this share of the learning rate; a table of item rows keeps its own."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.learning_rate * share
+
     def loss(self, batch: Batch, rng: np.random.Generator) -> Tensor:
         if self.table is None:
             batch, items_ID = batch.to(self.workers.device), self.tower.item_vectors()

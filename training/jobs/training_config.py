@@ -16,6 +16,10 @@ class TrainingConfig(BaseModel):
     patience: int = Field(default=4, ge=1, description="epochs without a better validation before it stops")
     max_train_s: float = Field(default=200.0, gt=0, description="wall clock of all epochs together")
     learning_rate: float = Field(default=2e-3, gt=0)
+    schedule: Literal["constant", "cosine"] = Field(
+        default="constant",
+        description="of learning_rate; cosine rises for one epoch and falls until the last of `epochs`",
+    )
     weight_decay: float = Field(default=0.01, ge=0)
     tokens_per_step: int = Field(default=920, ge=1)
     full_softmax_items: int = Field(default=30_000, ge=0, description="larger catalogues get sampled softmax")

@@ -32,6 +32,8 @@ from training.models.sequence_transformer import SequenceTransformer, Tower, Tra
 LARGE_BUFFER_BYTES = 8 << 20
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
+LEAST_SHARE = 0.05
+
 Judge = Callable[[SequenceTransformer], float]
 
 
@@ -132,6 +134,7 @@ class TransformerTraining:
         total, tokens, examples = 0.0, 0, 0
         for number, users in enumerate(self._own_steps(epoch), start=1):
             batch = self.packing.batch(users)
+            self.step.learn_at(self._share(epoch - 1 + number / self.steps_per_epoch))
             try:
                 total += self.step(batch, rng) * len(batch.targets_P)
             except Diverged as error:
@@ -144,6 +147,13 @@ class TransformerTraining:
             raise self._diverged(fault, epoch, self.steps_per_epoch)
         total, all_tokens, all_examples = self.workers.sum([total, float(tokens), float(examples)])
         return total / all_examples, int(all_tokens), int(all_examples)
+
+    def _share(self, epochs_done: float) -> float:
+        """Of the learning rate; LEAST_SHARE at the end of a cosine."""
+        if self.config.schedule == "constant":
+            return 1.0
+        fallen = 0.5 + 0.5 * math.cos(math.pi * min(1.0, epochs_done / self.config.epochs))
+        return min(1.0, epochs_done) * (LEAST_SHARE + (1 - LEAST_SHARE) * fallen)
 
     def _own_steps(self, epoch: int) -> list[Int64s]:
         """The users of this worker's steps; all workers take as many, the last ones begin the epoch's plan again."""
