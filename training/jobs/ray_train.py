@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import ray.train
+from pyarrow.fs import LocalFileSystem
 from pydantic import BaseModel
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
-from training.contracts.atomic import write_bytes
-from training.contracts.errors import ShopkeeperError
+from training.contracts.atomic import write_bytes, write_json
+from training.contracts.errors import InputError, Problem, ShopkeeperError
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.jobs.job import FitResult
 from training.jobs.registry import JOBS
 from training.jobs.relayed_progress import ProgressFile, shown
 
-RESULT_FILE, PROGRESS_FILE = "result.json", "progress.jsonl"
+RESULT_FILE, PROGRESS_FILE, FAULT_FILE = "result.json", "progress.jsonl", "fault.json"
 WORKER_FAILURES = 3
 
 
@@ -33,11 +35,19 @@ class RayReport:
         self.resume_from: Path | None = None
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is not None:
-            self.resume_from = Path(checkpoint.to_directory(str(scratch / "resume")))
+            self.resume_from = _local(checkpoint) or Path(checkpoint.to_directory(str(scratch / "resume")))
 
-    def __call__(self, metrics: Mapping[str, float], checkpoint: Path | None = None) -> None:
-        held = Checkpoint.from_directory(str(checkpoint)) if checkpoint is not None and self.rank == 0 else None
+    def __call__(self, metrics: Mapping[str, float], checkpoint: Path | None = None) -> Path | None:
+        """Ray Train puts what the ranks bring into one folder."""
+        held = Checkpoint.from_directory(str(checkpoint)) if checkpoint is not None else None
         ray.train.report(dict(metrics), checkpoint=held)
+        kept = ray.train.get_checkpoint()
+        return None if kept is None else _local(kept)
+
+
+def _local(checkpoint: Checkpoint) -> Path | None:
+    """Where a checkpoint lies that needs no fetching."""
+    return Path(checkpoint.path) if isinstance(checkpoint.filesystem, LocalFileSystem) else None
 
 
 def fit_on_ray(
@@ -54,8 +64,9 @@ def fit_on_ray(
     """`fit` on `workers` Ray Train workers (gloo, or NCCL with `gpu`); resumes the run that `run_folder` holds.
 
     The shop and the run folder must be readable from every node. A worker that dies is replaced up to
-    WORKER_FAILURES times and goes on from the last epoch's checkpoint.
+    WORKER_FAILURES times and goes on from the last epoch's checkpoint; a fault of the fit itself is not tried again.
     """
+    (run_folder / FAULT_FILE).unlink(missing_ok=True)
     settings = {
         "job": job,
         "config": config.model_dump(mode="json"),
@@ -74,6 +85,7 @@ def fit_on_ray(
             trainer.fit()
     except Exception as error:
         raise ShopkeeperError(f"training {job} failed on Ray: {root_cause(error)}") from error
+    raise_fault(run_folder / FAULT_FILE)
     return FitResult.model_validate_json((run_folder / RESULT_FILE).read_bytes())
 
 
@@ -93,9 +105,33 @@ def root_cause(error: BaseException) -> str:
     return text.splitlines()[-1] if text else type(error).__name__
 
 
+def write_fault(path: Path, error: ShopkeeperError) -> None:
+    """Keep what a fit raised, for the driver to raise."""
+    problems = [problem.as_dict() for problem in error.problems] if isinstance(error, InputError) else []
+    write_json(path, {"message": str(error), "problems": problems})
+
+
+def raise_fault(path: Path) -> None:
+    """Raise what `write_fault` kept, if anything."""
+    if path.is_file():
+        fault = json.loads(path.read_text(encoding="utf-8"))
+        problems = [Problem(**problem) for problem in fault["problems"]]
+        raise InputError(problems) if problems else ShopkeeperError(fault["message"])
+
+
 def _fit_one_worker(settings: dict[str, Any]) -> None:
-    job = JOBS[settings["job"]]
-    shop, out = Shop(settings["shop"]), Path(settings["out"])
+    out = Path(settings["out"])
+    if (out / FAULT_FILE).is_file():  # the workers of before failed by a fault that these would meet again
+        return
+    try:
+        _fit(settings, out)
+    except ShopkeeperError as error:
+        write_fault(out / FAULT_FILE, error)
+        raise
+
+
+def _fit(settings: dict[str, Any], out: Path) -> None:
+    job, shop = JOBS[settings["job"]], Shop(settings["shop"])
     config = job.config.model_validate(settings["config"])
     with tempfile.TemporaryDirectory() as scratch:
         report = RayReport(Path(scratch))
