@@ -103,7 +103,7 @@ class TransformerTraining:
         course, epoch = self.course, self.course.epoch + 1
         wall, cpu = time.monotonic(), time.process_time()
         loss, tokens, examples = self._train(epoch, progress)
-        train_cpu_s = time.process_time() - cpu
+        (train_cpu_s,) = self.workers.sum([time.process_time() - cpu])
         times = self.workers.times(time.monotonic() - wall)
         model = self.state.model()
         score = judge(model) if model is not None else 0.0
@@ -121,6 +121,7 @@ class TransformerTraining:
             "seconds": seconds,
             "train_cpu_s": train_cpu_s,
             "tokens_per_cpu_s": tokens / max(train_cpu_s, 1e-9),
+            "examples_per_s": examples / times.wall_s,
             **times.by_step(self.steps_per_epoch),
         }
         course.curve.append(line)

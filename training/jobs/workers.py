@@ -20,6 +20,10 @@ class StepTimes:
     waiting_s: float
     sent_bytes: float
 
+    @property
+    def wall_s(self) -> float:
+        return self.compute_s + self.transfer_s + self.waiting_s
+
     def by_step(self, steps: int) -> dict[str, float]:
         """Milliseconds and kilobytes of one of `steps` steps."""
         seconds = {"compute": self.compute_s, "transfer": self.transfer_s, "waiting": self.waiting_s}
