@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.api.application import create_api
 from deployments.assembly import open_gateway, open_stage
+from deployments.catalogue import POLL_S
 from deployments.config import DeploymentConfig, ServingConfig
 from deployments.middleware.auth import ApiKey
 from deployments.ray_telemetry import RayTelemetry
@@ -66,8 +67,10 @@ class StageReplica:
         refuse_shared_file(config.state, nodes=alive_nodes())
         self.host = open_stage(name, config)
         self.host.follow()
-        follows = (self.host.follow_champion, self.host.follow_catalogue)
-        self.followers = [Follower(follow, config.watch_period_s) for follow in follows]
+        self.followers = [
+            Follower(self.host.follow_champion, config.watch_period_s),
+            Follower(self.host.follow_catalogue, min(config.watch_period_s, POLL_S)),
+        ]
         self._batched.set_max_batch_size(own.max_batch_size)
         self._batched.set_batch_wait_timeout_s(own.batch_wait_s)
 

@@ -63,7 +63,9 @@ def make_shop(path: Path, *, repeats: bool = True) -> Shop:
         for user in range(USERS)
         for step in range(EVENTS)
     ]  # fmt: skip
-    info = ShopInfo(shop_id=SHOP_ID, reference_date=REFERENCE, positive_types=("view",), repeats=repeats)
+    info = ShopInfo(
+        shop_id=SHOP_ID, reference_date=REFERENCE, positive_types=("view",), repeats=repeats, time_zone="Asia/Kolkata"
+    )
     with new_shop(path, info) as writer:
         writer.write("items", pa.Table.from_pylist(items, schema=_items_schema()))
         writer.write("events", pa.Table.from_pylist(events))

@@ -13,17 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import psutil
 import pytest
 
-from deployments.config import SERVE_ENVIRONMENT
-from deployments.state.exporting import export_shop
+from deployments.config import SERVE_ENVIRONMENT, DeploymentConfig, DeploymentsConfig
 from deployments.state.open import open_store
+from tests.parity import assert_served_as_trained
 from tests.serving_shop import Home, make_shop, train, wait_until
-from training.contracts.shop import Shop
-from training.features.profile import EventHistory
-from training.features.ranking import FEATURE_NAMES, RankingState, item_facts, ranking_features
+from training.features.ranking import RankingState, RequestFacts
 
 pytestmark = pytest.mark.ray
 CLIENTS = 4
@@ -92,7 +89,8 @@ def url(home: Home) -> Iterator[str]:
             object_store_memory=128 * 2**20, _node_ip_address="127.0.0.1",
         )  # fmt: skip
         serve.start(http_options={"host": "127.0.0.1", "port": port})
-        serve.run(build_app(home.config(port=port)), name="shopkeeper", route_prefix="/")
+        deployments = DeploymentsConfig(retrieval=DeploymentConfig(num_cpus=0.2, min_replicas=2, max_replicas=2))
+        serve.run(build_app(home.config(port=port, deployments=deployments)), name="shopkeeper", route_prefix="/")
         yield f"http://127.0.0.1:{port}"
         serve.shutdown()
         ray.shutdown()
@@ -130,14 +128,41 @@ def test_next_answer_reflects_the_event(served: str) -> None:
             assert item_id not in [item["item_id"] for item in after["items"]]
 
 
-def test_new_item_is_found_within_a_second(served: str) -> None:
-    new = {"item_id": "fresh", "title": "Thing", "brand": "fresh", "category": ["all", "c1"], "stock": 1}
-    with httpx.Client(base_url=served, timeout=30) as http:
-        assert http.put("/v1/items", json={"items": [new]}).status_code == 200
-        body = {"user_id": "u001", "filter": "brand = 'fresh'"}
-        wait_until(lambda: len(http.post("/v1/recommendations", json=body).json()["items"]) == 1, timeout_s=1.5)
-        http.put("/v1/items", json={"items": [{"item_id": "fresh", "stock": 0}]})
-        assert http.post("/v1/recommendations", json=body).json()["items"] == []
+def test_new_item_is_found_within_a_second_on_every_replica(served: str) -> None:
+    """Whichever replica of retrieval answers; and an item that is sold out or deleted leaves at once."""
+    with httpx.Client(base_url=served, timeout=30) as http, ThreadPoolExecutor(CLIENTS) as clients:
+        last_miss_s = [_last_miss_s(http, clients, f"fresh{number}") for number in range(3)]
+        assert sorted(last_miss_s)[1] < 1.0
+        for item_id, gone in (("fresh0", {"stock": 0}), ("fresh1", None)):
+            if gone is None:
+                assert http.delete(f"/v1/items/{item_id}").status_code == 204
+            else:
+                http.put("/v1/items", json={"items": [{"item_id": item_id, **gone}]})
+            assert {tuple(found) for found in clients.map(lambda _: _found(http, item_id), range(20))} == {()}  # noqa: B023
+
+
+def _last_miss_s(http: httpx.Client, clients: ThreadPoolExecutor, item_id: str) -> float:
+    """How long after PUT some answer still lacked the item; asked by several clients for some seconds."""
+    new = {"item_id": item_id, "title": "Thing", "brand": item_id, "category": ["all", "c1"], "stock": 1}
+    assert http.put("/v1/items", json={"items": [new]}).status_code == 200
+    put_s = time.monotonic()
+
+    def ask(_: int) -> list[tuple[float, bool]]:
+        answers = []
+        while (asked_s := time.monotonic() - put_s) < 2.0:
+            answers.append((asked_s, _found(http, item_id) == [item_id]))
+        return answers
+
+    answers = [answer for found in clients.map(ask, range(CLIENTS)) for answer in found]
+    assert len(answers) > 10 * CLIENTS
+    return max((asked_s for asked_s, found in answers if not found), default=0.0)
+
+
+def _found(http: httpx.Client, item_id: str) -> list[str]:
+    body = {"user_id": "u001", "filter": f"brand = '{item_id}'"}
+    answer = http.post("/v1/recommendations", json=body).json()
+    assert answer["degraded"] == []
+    return [item["item_id"] for item in answer["items"]]
 
 
 def test_releases_swap_under_load_and_never_mix(home: Home, served: str) -> None:
@@ -149,13 +174,16 @@ def test_releases_swap_under_load_and_never_mix(home: Home, served: str) -> None
         wait_until(
             lambda: any(second.version not in _versions(said) for _, said, _ in load.answers[seen:]), timeout_s=60
         )
+        (first,) = _versions(load.answers[0][1])
+        ranker = home.publish_ranker(first)
+        wait_until(lambda: _versions(load.answers[-1][1]) == {first, ranker.version}, timeout_s=60)
     assert {status for status, _, _ in load.answers} == {200}
-    by_release: dict[str, set[str]] = {}
+    by_release: dict[str, set[frozenset[str]]] = {}
     for _, document, _ in load.answers:
-        assert len(_versions(document)) == 1
-        by_release.setdefault(document["release"], set()).update(_versions(document))
-    assert len(by_release) == 3
+        by_release.setdefault(document["release"], set()).add(_versions(document))
+    assert len(by_release) == 4
     assert all(len(versions) == 1 for versions in by_release.values())
+    assert {first, ranker.version} in by_release[load.answers[-1][1]["release"]]
     assert sum(document["degraded"] == [] for _, document, _ in load.answers) >= 0.99 * len(load.answers)
 
 
@@ -171,37 +199,22 @@ def test_killed_stage_is_said_and_nobody_sees_an_error(served: str, stage: str) 
 
 
 def test_features_are_equal_to_the_bit(home: Home, served: str, tmp_path: Path) -> None:
+    asked = {}
     with httpx.Client(base_url=served, timeout=30) as http:
-        ids = []
         for number in range(20):
             user = f"u{number:03d}"
-            http.post("/v1/events", json={"events": [{"type": "view", "user_id": user, "item_id": f"i{number:02d}"}]})
-            answer = http.post("/v1/recommendations", json={"user_id": user, "exploration": 0.3}).json()
+            event = {"type": "view", "user_id": user, "item_id": f"i{number:02d}", "dwell_s": number / 3}
+            http.post("/v1/events", json={"events": [event]})
+            body = {"user_id": user, "exploration": 0.3, "scenario": "cart", "context": {"device": "tablet"}}
+            answer = http.post("/v1/recommendations", json=body).json()
             assert answer["degraded"] == []
-            ids.append(answer["recommendation_id"])
+            asked[answer["recommendation_id"]] = RequestFacts("cart", "tablet")
     store = open_store(home.config().state, home.config().shop_id)
-    wait_until(lambda: all(store.recommendation(name) is not None for name in ids))
-    export_shop(store, tmp_path / "export")
-    shop = Shop(tmp_path / "export")
-    history = EventHistory(shop.table("events"))
-    items = {row["item_id"]: item_facts(row) for row in shop.table("items").to_pylist(maps_as_pydicts="lossy")}
+    wait_until(lambda: all(store.recommendation(name) is not None for name in asked))
     champion = home.registry.get("champion")
     assert champion is not None
-    folder = home.bundles.fetch(shop.info.shop_id, "recommender", champion.jobs["recommender"])
-    state = RankingState.load(folder / "ranking_state.json")
-    for name in ids:
-        row = store.recommendation(name)
-        assert row is not None
-        assert row.features is not None
-        again = ranking_features(
-            profile=history.profile(row.user_id, as_of_us=row.as_of_us),
-            item_ids=[entry.item_id for entry in row.slate],
-            retrieval_scores_C=row.features[:, FEATURE_NAMES.index("retrieval_score")],
-            items=items,
-            state=state,
-            as_of_us=row.as_of_us,
-        )
-        assert again.tobytes() == np.ascontiguousarray(row.features).tobytes()
+    folder = home.bundles.fetch(home.registry.shop_id, "ranker", champion.jobs["ranker"])
+    assert_served_as_trained(store, tmp_path / "export", RankingState.load(folder / "ranking_state.json"), asked)
     store.close()
 
 
@@ -212,8 +225,8 @@ def test_metrics_are_prometheus_text(served: str) -> None:
     assert "shopkeeper_degraded_total" in answer.text
 
 
-def _versions(document: dict[str, Any]) -> set[str]:
-    return {model["version"] for model in document["models"]}
+def _versions(document: dict[str, Any]) -> frozenset[str]:
+    return frozenset(model["version"] for model in document["models"])
 
 
 def _kill_replica(stage: str) -> None:
