@@ -22,10 +22,10 @@ EPOCHS_CPU_S = []
 class EpochClock(Callback):
     """CPU seconds of every training epoch, data preparation and evaluation left out."""
 
-    def on_train_epoch_start(self, trainer, module):
+    def on_train_epoch_start(self, *_):
         self.begun_cpu_s = cpu_seconds()
 
-    def on_train_epoch_end(self, trainer, module):
+    def on_train_epoch_end(self, *_):
         EPOCHS_CPU_S.append(cpu_seconds() - self.begun_cpu_s)
 
 
