@@ -13,13 +13,6 @@ CHUNK_ROWS = 256
 LARGEST_EXPONENT = 80.0  # exp() of more than 88 is infinite in float32 and bfloat16
 
 
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the machine multiplies it natively, else float32."""
-    if device.type == "cpu":
-        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
-    return torch.bfloat16
-
-
 class _LogPartition(torch.autograd.Function):
     """Mean log of sum(exp(x items^T)) + extra, whose gradients are made in the forward pass, a chunk of rows at a time.
 

