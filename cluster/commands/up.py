@@ -98,6 +98,8 @@ def _await(output: Output, place: Home, process: subprocess.Popen[bytes], log: P
                 raise _died(mine, process.returncode, log)
             if mine is not None and mine.ready and mine.release and not (wait_all and mine.missing):
                 return mine
+            if wait_all and mine is not None and mine.ready and mine.error and mine.training is None:
+                raise ShopkeeperError(f"{mine.error}; without --wait-all the shop is served as it is")
             if time.monotonic() > deadline_s:
                 raise ShopkeeperError(f"not served within {WAIT_ALL_S / 60:.0f} minutes: see {log}")
             time.sleep(0.2)

@@ -95,8 +95,8 @@ class Supervisor:
             self.progress.stage("")
         return Shop(path)
 
-    def _missing(self, shop: Shop) -> list[str]:
-        """Jobs this version has, without a champion for this shop."""
+    def _untrained(self, shop: Shop) -> list[str]:
+        """Jobs this version has, without a champion for this shop; a job stands after those it builds on."""
         from training.bundles.registry import Registry
         from training.jobs.registry import JOBS
 
@@ -105,7 +105,7 @@ class Supervisor:
 
     def _start_training(self, shop: Shop) -> None:
         """Train the first job without a champion that has not failed yet."""
-        waiting = [job for job in self._missing(shop) if job not in self.failed_jobs]
+        waiting = [job for job in self._untrained(shop) if job not in self.failed_jobs]
         if self.trainer is not None or not waiting:
             return
         print(f"training {waiting[0]} on {shop.path}", file=sys.stderr, flush=True)
@@ -144,7 +144,7 @@ class Supervisor:
             if self._orphaned():
                 return
             time.sleep(POLL_S)
-        self._save(phase="serving", ready=True, routes=self._routes(), missing=self._missing(shop))
+        self._save(phase="serving", ready=True, routes=self._routes(), missing=self._missing(shop, self._readiness()))
 
     def _watch(self, shop: Shop) -> None:
         """Keep the state file true until told to stop."""
@@ -155,7 +155,7 @@ class Supervisor:
             said = self._readiness()
             self._save(
                 ready=bool(said.get("ready")),
-                missing=self._missing(shop),
+                missing=self._missing(shop, said),
                 release=said.get("release", self.state.release),
                 deployments=deployment_states(
                     {found["name"]: found["version"] for found in said.get("deployments", [])}
@@ -180,6 +180,12 @@ class Supervisor:
             return dict(httpx.get(f"{self.url}/readyz", timeout=5).json())
         except (httpx.HTTPError, ValueError):
             return {}
+
+    def _missing(self, shop: Shop, said: dict[str, Any]) -> list[str]:
+        """Jobs that are not trained, or not served yet; `said` is what /readyz says."""
+        from training.jobs.registry import JOBS
+
+        return list(dict.fromkeys([*self._untrained(shop), *(job for job in said.get("missing", []) if job in JOBS)]))
 
     def _orphaned(self) -> bool:
         """Whether the `up` in whose terminal this runs is gone."""
