@@ -19,6 +19,7 @@ from tuning.space import assigned
 
 SCORE, EPOCH, FINISHED = "score", "epoch", "finished"
 STATE_FILE = "trial.json"
+NO_LIMIT_S = 1e9
 LOW_PRIORITY = 10
 """Niceness of what a study trains: behind whatever serves on the machine."""
 
@@ -96,11 +97,11 @@ def run_trial(job: Job, config: BaseModel, shop: Shop, report: TrialReport, out:
 
 
 def trial_config(study: StudyConfig, model: type[BaseModel], values: Mapping[str, Any]) -> BaseModel:
-    """The job's config of one trial, which the study's own limits end.
+    """The job's config of one trial, which the study's own limits end and no clock.
 
     Raises pydantic's ValidationError for values that do not go together.
     """
-    limits = {"epochs": study.max_epochs, "patience": study.max_epochs}
+    limits = {"epochs": study.max_epochs, "patience": study.max_epochs, "max_train_s": NO_LIMIT_S}
     own = {name: value for name, value in limits.items() if name in model.model_fields}
     return model.model_validate(assigned(final_document(study, values), own))
 

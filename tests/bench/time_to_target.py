@@ -33,7 +33,7 @@ from training.datasets.registry import DATASETS
 from training.jobs.evaluation import selection_score
 from training.jobs.item_texts import CACHE_VARIABLE
 from training.jobs.job import LocalReport
-from training.jobs.recommender import RecommenderConfig, _judge, _transformer_training, load
+from training.jobs.recommender import RecommenderConfig, judge_of, load, transformer_training
 from training.models.retriever import Retriever
 
 TARGET = 0.0531
@@ -64,7 +64,7 @@ def ours(shop: Shop, config: RecommenderConfig, scratch: Path) -> dict[str, Any]
     os.environ[CACHE_VARIABLE] = str(scratch / "cache")  # an empty one: the texts are encoded in the timed part
     watch = Stopwatch()
     data = load(shop, config)
-    training, judge = _transformer_training(config, data, NoProgress()), _judge(config, data)
+    training, judge = transformer_training(config, data, NoProgress()), judge_of(config, data)
     prepare_cpu_s, epochs = watch.cpu_s, []
 
     def judged(retriever: Retriever) -> float:
