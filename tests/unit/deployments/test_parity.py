@@ -10,11 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from deployments.config import BreakerConfig, RequestConfig
 from tests.parity import assert_served_as_trained
 from tests.serving_shop import BRANDS, ITEMS_EACH, Home, Serving, client_of, serve_in_process, wait_until
 from training.features.ranking import RankingState, RequestFacts
 
 STREAMS = 30
+PATIENCE_S = 30.0
+"""A busy machine must not cost an answer a stage."""
 KINDS = ("view", "add_to_cart", "purchase", "remove_from_cart", "impression", "wishlist", "custom:pin")
 item_ids = st.integers(0, BRANDS * ITEMS_EACH).map(lambda number: f"i{number:02d}")
 events = st.fixed_dictionaries(
@@ -38,10 +41,12 @@ def test_every_input_is_equal_to_the_bit(home: Home, tmp_path: Path, *, trained_
     job, version = "recommender", recommender
     if trained_ranker:
         job, version = "ranker", home.publish_ranker(recommender).version
-    serving = serve_in_process(home.config(watch_period_s=0.02))
+    patient = RequestConfig(breaker=BreakerConfig(patience_floor_s=PATIENCE_S))
+    serving = serve_in_process(home.config(watch_period_s=0.02, request=patient))
     serving.load_champion()
     asked: dict[str, RequestFacts] = {}
     with client_of(serving) as http:
+        http.headers["X-Timeout-Ms"] = str(int(1000 * PATIENCE_S))
 
         @settings(max_examples=STREAMS, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
         @given(parts=streams, request=requests)
