@@ -22,6 +22,7 @@ from training.contracts.shop import Shop
 from training.features.content import frequent, hashed
 from training.features.sequences import Histories, Split, interest_histories, leave_one_out
 from training.features.vocabulary import Codes, Vocabulary
+from training.indexes.config import IndexConfig
 from training.jobs.baselines import fit_baselines, sample
 from training.jobs.evaluation import Evaluation, Score, evaluate, selection_score
 from training.jobs.item_texts import text_vectors
@@ -66,6 +67,7 @@ class RecommenderConfig(TrainingConfig):
         default=None, description="only events of this split; those without one always count"
     )
     selection_cases: int = Field(default=8192, ge=1, description="validation cases that judge epochs and models")
+    index: IndexConfig = IndexConfig()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +143,7 @@ def fit(
     items = len(data.vocabulary)
     retrievers = fit_baselines(data.split, items, repeats=data.repeats, seed=config.seed, progress=progress)
     chosen, choice = _choose(retrievers, transformer if training.course.examples else None, judge)
-    recommender = Recommender.build(data.vocabulary, chosen, data.counts_I, data.items)
+    recommender = Recommender.build(data.vocabulary, chosen, data.counts_I, data.items, index=config.index)
     with new_folder(out, force=True) as folder:
         recommender.save(folder)
         ranking_metrics, ranking_notes = _bundle_ranking(data, recommender, folder, config.seed, progress)

@@ -14,7 +14,12 @@ from safetensors.numpy import load_file, save_file
 from training.features.content import content_tokens
 from training.features.sequences import collapse
 from training.features.vocabulary import UNKNOWN, Codes, Vocabulary
-from training.indexes.flat import FlatIndex
+from training.indexes.config import IndexConfig
+from training.indexes.growing import GrowingRows
+from training.indexes.id_order import IdOrder
+from training.indexes.index import Index
+from training.indexes.registry import INDEX_FILE, build_index, load_index, misfit
+from training.indexes.registry import SLOTS_FILE as ROW_IDS_FILE
 from training.metrics import Bools, Floats, Ints, top_k
 from training.models.content_regression import NEIGHBOURS, ContentRegression
 from training.models.retriever import Gain, Retriever, VectorRetriever, load_retriever, with_gains
@@ -42,29 +47,39 @@ class Recommender:
         counts_I: Ints,
         neighbours_IK: Codes,
         weights_IK: Floats,
-        index: FlatIndex | None = None,
+        index: Index | None = None,
+        index_config: IndexConfig = IndexConfig(),
     ) -> None:
+        """`index` holds the item vectors in the order of the vocabulary; without one it is built."""
         self.vocabulary, self.retriever, self.regression = vocabulary, retriever, regression
         self.counts_I = counts_I
         self.item_ids = list(vocabulary.ids)
         self._slots = {item_id: slot for slot, item_id in enumerate(self.item_ids)}
-        self._neighbours_SK, self._weights_SK = neighbours_IK, weights_IK
+        self._neighbours_SK, self._weights_SK = GrowingRows(neighbours_IK), GrowingRows(weights_IK)
         self._contents: dict[str, int] = {}
         self._lock = threading.RLock()
         # Between 0 and 1, so that the ranker, which learns from warm users' scores, does not saturate on cold ones.
         share_I = np.log1p(counts_I) / np.log1p(max(int(counts_I.max(initial=0)), 1))
         self._share_I = share_I.astype(np.float32)
-        self._popularity_S, self._order_S = np.zeros(0, np.float32), np.zeros(0, np.int64)
+        self._popularity_S, self._order = GrowingRows(np.zeros(0, np.float32)), IdOrder()
         if isinstance(retriever, VectorRetriever):
-            self._vectors_SD = self._units_SD = np.zeros((0, retriever.item_vectors_ID.shape[1]), np.float32)
-        self._derive(np.arange(len(self.item_ids)))
+            dim = retriever.item_vectors_ID.shape[1]
+            self._vectors_SD = GrowingRows(np.zeros((0, dim), np.float32))
+            self._units_SD = GrowingRows(np.zeros((0, dim), np.float32))
+        self._derive(np.arange(len(self.item_ids)), self.item_ids)
         self._index = index
         if index is None and isinstance(retriever, VectorRetriever):
-            self._index = FlatIndex.build(self.item_ids, self._vectors_SD)
+            self._index = build_index(self.item_ids, self._vectors_SD.rows, index_config)
 
     @classmethod
     def build(
-        cls, vocabulary: Vocabulary, retriever: Retriever, counts_I: Ints, items: Sequence[Mapping[str, Any]]
+        cls,
+        vocabulary: Vocabulary,
+        retriever: Retriever,
+        counts_I: Ints,
+        items: Sequence[Mapping[str, Any]],
+        *,
+        index: IndexConfig = IndexConfig(),
     ) -> Self:
         """`items` in the order of the vocabulary; `counts_I` their training interactions."""
         regression = ContentRegression.fit(items, counts_I > 0)
@@ -75,8 +90,9 @@ class Recommender:
         if len(cold):
             neighbours_IK[cold], weights_IK[cold] = regression.neighbours([items[int(code)] for code in cold])
         return cls(
-            vocabulary, retriever, regression, counts_I=counts_I, neighbours_IK=neighbours_IK, weights_IK=weights_IK
-        )
+            vocabulary, retriever, regression,
+            counts_I=counts_I, neighbours_IK=neighbours_IK, weights_IK=weights_IK, index_config=index,
+        )  # fmt: skip
 
     def save(self, folder: Path) -> None:
         """Write the trained catalogue; items that came later are in the shop's catalogue log."""
@@ -87,8 +103,8 @@ class Recommender:
         self.vocabulary.save(folder / FEATURES_FILE)
         slots = {
             "counts": self.counts_I,
-            "neighbours": self._neighbours_SK[:items],
-            "weights": self._weights_SK[:items],
+            "neighbours": self._neighbours_SK.rows[:items],
+            "weights": self._weights_SK.rows[:items],
         }
         save_file({name: np.ascontiguousarray(array) for name, array in slots.items()}, folder / SLOTS_FILE)
         if self._index is not None:
@@ -96,16 +112,16 @@ class Recommender:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        slots = load_file(folder / SLOTS_FILE)
-        index_folder = folder / INDEX_FOLDER
+        """Raises InputError naming an index file that is damaged or does not fit the vocabulary."""
+        slots, vocabulary = load_file(folder / SLOTS_FILE), Vocabulary.load(folder / FEATURES_FILE)
         return cls(
-            Vocabulary.load(folder / FEATURES_FILE),
+            vocabulary,
             load_retriever(folder),
             ContentRegression.load(folder),
             counts_I=slots["counts"],
             neighbours_IK=slots["neighbours"],
             weights_IK=slots["weights"],
-            index=FlatIndex.load(index_folder) if index_folder.is_dir() else None,
+            index=_load_fitting(folder / INDEX_FOLDER, vocabulary),
         )
 
     def __len__(self) -> int:
@@ -133,7 +149,7 @@ class Recommender:
                 )
             for row in range(len(histories)):
                 if row not in found:
-                    found[row] = self._top(self._popularity_S, k, masks[row])
+                    found[row] = self._top(self._popularity_S.rows, k, masks[row])
         return [found[row][0] for row in range(len(histories))], [found[row][1] for row in range(len(histories))]
 
     def similar(self, item_id: str, k: int, allowed: Bools | None = None) -> tuple[Ints, Floats]:
@@ -141,10 +157,10 @@ class Recommender:
         with self._lock:
             slot = self._slots[item_id]
             if isinstance(self.retriever, VectorRetriever):
-                scores_S = self._units_SD @ self._units_SD[slot]
+                scores_S = self._units_SD.rows @ self._units_SD.rows[slot]
             else:
                 scores_I = np.zeros(len(self.vocabulary), np.float32)
-                for code, weight in zip(self._neighbours_SK[slot], self._weights_SK[slot], strict=True):
+                for code, weight in zip(self._neighbours_SK.rows[slot], self._weights_SK.rows[slot], strict=True):
                     if weight > 0:
                         scores_I += weight * self.retriever.similarity(int(code))
                 scores_S = self._extend(scores_I[None])[0]
@@ -157,15 +173,17 @@ class Recommender:
         with self._lock:
             scores_BS = self._score(histories)
             cold = [row for row, history in enumerate(histories) if not len(history)]
-            scores_BS[cold] = self._popularity_S
+            scores_BS[cold] = self._popularity_S.rows
             return scores_BS
 
     def codes(self, item_ids: Sequence[str]) -> Codes:
         """Token codes of a history; an untrained item speaks through its nearest neighbour, or not at all."""
         with self._lock:
             slots = [self._slots.get(item_id, UNKNOWN) for item_id in item_ids]
-            known = np.array([slot for slot in slots if slot != UNKNOWN and self._weights_SK[slot, 0] > 0], np.int64)
-            return collapse(self._neighbours_SK[known, 0])
+            known = np.array(
+                [slot for slot in slots if slot != UNKNOWN and self._weights_SK.rows[slot, 0] > 0], np.int64
+            )
+            return collapse(self._neighbours_SK.rows[known, 0])
 
     def upsert_many(self, items: Sequence[Mapping[str, Any]]) -> list[int]:
         """Make items (fields of the items table) retrievable at once; returns their slots.
@@ -197,32 +215,34 @@ class Recommender:
         added = {item_id: len(self.item_ids) + place for place, item_id in enumerate(fresh)}
         slots_Q = np.array([added.get(item_id, self._slots.get(item_id, 0)) for item_id in item_ids], np.int64)
         self.item_ids.extend(fresh)
-        self._neighbours_SK = _grown(self._neighbours_SK, len(fresh))
-        self._weights_SK = _grown(self._weights_SK, len(fresh))
-        self._neighbours_SK[slots_Q], self._weights_SK[slots_Q] = neighbours_QK, weights_QK
-        self._derive(slots_Q)
+        self._neighbours_SK.grow(len(fresh))
+        self._weights_SK.grow(len(fresh))
+        self._neighbours_SK.rows[slots_Q], self._weights_SK.rows[slots_Q] = neighbours_QK, weights_QK
+        self._derive(slots_Q, fresh)
         if self._index is not None:
-            self._index.upsert(item_ids, self._vectors_SD[slots_Q])
+            self._index.upsert(item_ids, self._vectors_SD.rows[slots_Q])
         # Last: whoever finds a slot finds all that belongs to it.
         self._slots.update(added)
 
-    def _derive(self, slots_Q: Ints) -> None:
-        """Recompute what is derived from the slots, at those given; the order of all where some are new."""
-        added = len(self.item_ids) - len(self._order_S)
-        self._popularity_S = _grown(self._popularity_S, added)
-        self._popularity_S[slots_Q] = self._blend(self._share_I[None], slots_Q)[0]
-        if added:
-            self._order_S = np.argsort(np.argsort(np.array(self.item_ids, dtype=object), kind="stable"))
+    def _derive(self, slots_Q: Ints, fresh: Sequence[str]) -> None:
+        """Recompute what is derived from the slots, at those given; `fresh` are the ids of the newest slots."""
+        self._popularity_S.grow(len(fresh))
+        self._popularity_S.rows[slots_Q] = self._blend(self._share_I[None], slots_Q)[0]
+        self._order.extend(fresh)
         if isinstance(self.retriever, VectorRetriever):
             vectors_QD = self._vectors(self.retriever.item_vectors_ID, slots_Q)
             norms_Q1 = np.linalg.norm(vectors_QD, axis=1, keepdims=True)
-            self._vectors_SD, self._units_SD = _grown(self._vectors_SD, added), _grown(self._units_SD, added)
-            self._vectors_SD[slots_Q], self._units_SD[slots_Q] = vectors_QD, vectors_QD / np.maximum(norms_Q1, 1e-12)
+            self._vectors_SD.grow(len(fresh))
+            self._units_SD.grow(len(fresh))
+            self._vectors_SD.rows[slots_Q] = vectors_QD
+            self._units_SD.rows[slots_Q] = vectors_QD / np.maximum(norms_Q1, 1e-12)
 
     def _vectors(self, vectors_ID: Floats, slots_Q: Ints) -> Floats:
         """The weighted mean of the neighbours' vectors, one neighbour at a time: memory stays [Q x D]."""
         vectors_QD = np.zeros((len(slots_Q), vectors_ID.shape[1]), np.float32)
-        for codes_Q, weights_Q in zip(self._neighbours_SK[slots_Q].T, self._weights_SK[slots_Q].T, strict=True):
+        for codes_Q, weights_Q in zip(
+            self._neighbours_SK.rows[slots_Q].T, self._weights_SK.rows[slots_Q].T, strict=True
+        ):
             rows = np.flatnonzero(weights_Q)
             vectors_QD[rows] += vectors_ID[codes_Q[rows]] * weights_Q[rows, None]
         return vectors_QD
@@ -230,7 +250,9 @@ class Recommender:
     def _blend(self, scores_BI: Floats, slots_Q: Ints) -> Floats:
         """The weighted mean of the neighbours' scores, one neighbour at a time: memory stays [B x Q]."""
         scores_BQ = np.zeros((len(scores_BI), len(slots_Q)), np.float32)
-        for codes_Q, weights_Q in zip(self._neighbours_SK[slots_Q].T, self._weights_SK[slots_Q].T, strict=True):
+        for codes_Q, weights_Q in zip(
+            self._neighbours_SK.rows[slots_Q].T, self._weights_SK.rows[slots_Q].T, strict=True
+        ):
             scores_BQ += scores_BI[:, codes_Q] * weights_Q
         return scores_BQ
 
@@ -254,13 +276,13 @@ class Recommender:
 
     def _top(self, scores_S: Floats, k: int, allowed: Bools | None) -> tuple[Ints, Floats]:
         slots = np.flatnonzero(self._mask(allowed))
-        best = slots[top_k(scores_S[None, slots], k, self._order_S[slots])[0]]
+        best = slots[top_k(scores_S[None, slots], k, self._order.keys_S[slots])[0]]
         return best, scores_S[best]
 
     def _score(self, histories: Sequence[Codes]) -> Floats:
         if isinstance(self.retriever, VectorRetriever):
             vectors_BD, gains = self.retriever.users(histories)
-            return with_gains(vectors_BD @ self._vectors_SD.T, gains)
+            return with_gains(vectors_BD @ self._vectors_SD.rows.T, gains)
         return self._extend(self.retriever.score(histories))
 
     def _search(self, histories: list[Codes], k: int, masks: list[Bools | None]) -> list[tuple[Ints, Floats]]:
@@ -284,9 +306,19 @@ class Recommender:
         chosen = self._mask(mask)[codes]
         own, others = codes[chosen].astype(np.int64), ~np.isin(slots, codes)
         slots = np.concatenate([own, slots[others]])
-        scores = np.concatenate([self._vectors_SD[own] @ vector_D + values[chosen], scores[others]])
-        best = np.lexsort((self._order_S[slots], -scores))[:k]
+        scores = np.concatenate([self._vectors_SD.rows[own] @ vector_D + values[chosen], scores[others]])
+        best = np.lexsort((self._order.keys_S[slots], -scores))[:k]
         return slots[best], scores[best].astype(np.float32)
+
+
+def _load_fitting(folder: Path, vocabulary: Vocabulary) -> Index | None:
+    """The bundle's index; None where there is none, or one from before kinds were named."""
+    if not (folder / INDEX_FILE).is_file():
+        return None
+    index = load_index(folder)
+    if list(index.ids) != list(vocabulary.ids):
+        raise misfit(folder / ROW_IDS_FILE, "holds other items than the bundle's vocabulary")
+    return index
 
 
 def _grown(rows: npt.NDArray[A], more: int) -> npt.NDArray[A]:

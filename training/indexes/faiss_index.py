@@ -1,0 +1,228 @@
+"""What the kinds of index have in common: slots over FAISS rows, tombstones, and the choice of how to search."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from training.contracts.atomic import write_json
+from training.contracts.errors import InputError, Problem, shorten
+from training.indexes.config import IndexConfig, Kind
+from training.indexes.index import Index
+from training.indexes.native import faiss
+from training.indexes.nodes import DELETED, Choice, Nodes
+from training.indexes.ordering import best_first
+from training.indexes.rebuild import Rebuild, one_thread
+from training.metrics import Bools, Floats, Ints
+
+INDEX_FILE = "index.json"
+ROWS_FILE = "index.faiss"
+SLOTS_FILE = "slots.parquet"
+FEW_EXTRA = 8
+"""Fetched beyond k, so that ties at its end are seen."""
+
+
+class FaissIndex(Index):
+    """Rows of a FAISS index under ids. Deleted and overwritten rows stay until their share asks for a rebuild.
+
+    Searches exactly where few rows are allowed, else as its kind does, reaching further until k are found.
+    """
+
+    kind: ClassVar[Kind]
+
+    def __init__(self, dim: int, config: IndexConfig) -> None:
+        self.dim, self.config = dim, config
+        self._nodes = Nodes()
+        self._rows = self._built(np.zeros((0, dim), np.float32))
+        self._rebuild: Rebuild | None = None
+
+    @classmethod
+    def build(cls, ids: Sequence[str], vectors_ID: Floats, config: IndexConfig = IndexConfig()) -> Self:
+        """Reproducible: one thread, fixed seeds. Raises ValueError for an id that is there twice."""
+        if len(set(ids)) != len(ids):
+            raise ValueError("an id is there twice")
+        index = cls(vectors_ID.shape[1], config)
+        with one_thread():
+            index._rows = index._built(np.ascontiguousarray(vectors_ID, np.float32))
+        index._nodes.place(ids)
+        return index
+
+    @abstractmethod
+    def _built(self, vectors_ND: Floats) -> Any:
+        """A new FAISS index of these rows; called in a thread of a rebuild too."""
+
+    @abstractmethod
+    def _vectors(self) -> Any:
+        """The FAISS index that holds the rows' vectors."""
+
+    @abstractmethod
+    def _find(self, query_1D: Floats, k: int, choice: Choice) -> Ints:
+        """At least k rows of `choice` near the query, k of them or all there are; any order."""
+
+    def _outgrown(self) -> bool:
+        """Whether the rows are too many for the structure they were built into."""
+        return False
+
+    @property
+    def ids(self) -> Sequence[str]:
+        return self._nodes.ids
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._nodes
+
+    def slot(self, item_id: str) -> int:
+        return self._nodes.slot(item_id)
+
+    def upsert(self, ids: Sequence[str], vectors_ID: Floats) -> None:
+        latest = {item_id: row for row, item_id in enumerate(ids)}
+        if latest:
+            with one_thread():
+                self._rows.add(np.ascontiguousarray(vectors_ID[list(latest.values())], np.float32))
+            self._nodes.place(list(latest))
+        self._maintain()
+
+    def delete(self, item_id: str) -> None:
+        self._nodes.remove(item_id)
+        self._maintain()
+
+    def settle(self, timeout_s: float) -> bool:
+        """Wait for a rebuild that is under way and take it; whether none is left."""
+        if self._rebuild is not None and self._rebuild.wait(timeout_s):
+            self._take()
+        return self._rebuild is None
+
+    def vectors(self) -> Floats:
+        vectors_SD = np.zeros((self.slots, self.dim), np.float32)
+        live_S = self._nodes.node_S != DELETED
+        vectors_SD[live_S] = self._vectors_of(self._nodes.node_S[live_S])
+        return vectors_SD
+
+    def search(self, queries_BD: Floats, k: int, allowed_S: Bools | None = None) -> tuple[Ints, Floats]:
+        k, choice = min(k, self.slots), self._nodes.choose(allowed_S)
+        queries = np.ascontiguousarray(queries_BD, np.float32)
+        slots_BK = np.full((len(queries), k), -1, np.int64)
+        scores_BK = np.full((len(queries), k), -np.inf, np.float32)
+        # One query at a time on one thread: an answer then depends neither on its batch nor on the number of cores.
+        with one_thread():
+            for row in range(len(queries) if k and choice.count else 0):
+                slots, scores = self._search_one(queries[row : row + 1], min(k, choice.count), choice)
+                slots_BK[row, : len(slots)], scores_BK[row, : len(slots)] = slots, scores
+        return slots_BK, scores_BK
+
+    def _search_one(self, query_1D: Floats, k: int, choice: Choice) -> tuple[Ints, Floats]:
+        few = max(self.config.exact_below, int(self.config.exact_below_share * self._nodes.rows))
+        filtered = choice.mask_N is not None and choice.count <= few
+        nodes_F = choice.nodes if filtered else self._find(query_1D, k, choice)
+        return best_first(self._nodes.slots_of(nodes_F), self._scores(query_1D, nodes_F), self.ids, k)
+
+    def _scores(self, query_1D: Floats, nodes_F: Ints) -> Floats:
+        """Inner products with the stored vectors, each by itself: the same bits whatever stands beside it."""
+        stored = self._vectors()
+        if isinstance(stored, faiss.IndexFlat):
+            vectors, at_F = stored.get_xb(), nodes_F
+        else:
+            copied_FD = self._vectors_of(nodes_F)
+            vectors, at_F = faiss.swig_ptr(copied_FD), np.arange(len(nodes_F))
+        scores_F = np.empty(len(nodes_F), np.float32)
+        faiss.fvec_inner_products_by_idx(
+            faiss.swig_ptr(scores_F), faiss.swig_ptr(query_1D), vectors, faiss.swig_ptr(at_F), self.dim, 1, len(at_F)
+        )
+        return scores_F
+
+    def _vectors_of(self, nodes_F: Ints) -> Floats:
+        return np.asarray(self._vectors().reconstruct_batch(np.ascontiguousarray(nodes_F)))
+
+    def _maintain(self) -> None:
+        """Take a rebuild that is done; begin one where too much is dead."""
+        if self._rebuild is not None:
+            self.settle(0.0)
+        elif self._outgrown() or self._nodes.dead > max(
+            self.config.rebuild_dead_least, self.config.rebuild_dead_share * self._nodes.rows
+        ):
+            self._rebuild = Rebuild(self._nodes, self._vectors_of, self._built)
+
+    def _take(self) -> None:
+        rebuild, self._rebuild = self._rebuild, None
+        assert rebuild is not None
+        rows, node_S, changed_S = rebuild.taken(self._nodes)
+        late = [self.ids[slot] for slot in changed_S]
+        late_vectors = self._vectors_of(self._nodes.node_S[changed_S])
+        self._nodes = Nodes.restored(self._nodes.ids, node_S, rows.ntotal)
+        self._rows = rows
+        if late:
+            self._rows.add(late_vectors)
+            self._nodes.place(late)
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        faiss.write_index(self._rows, str(folder / ROWS_FILE))
+        pq.write_table(pa.table({"item_id": list(self.ids), "row": self._nodes.node_S}), folder / SLOTS_FILE)
+        write_json(
+            folder / INDEX_FILE,
+            {"kind": self.kind, "dim": self.dim, "slots": self.slots, "config": self.config.model_dump(mode="json")},
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Raises InputError naming the file that is missing, damaged or does not fit the others."""
+        document = read_document(folder)
+        index = cls(document["dim"], IndexConfig.model_validate(document["config"]))
+        index._rows = cls._opened(_read_rows(folder / ROWS_FILE), folder / ROWS_FILE)
+        if index._rows.d != index.dim:
+            raise misfit(folder / ROWS_FILE, "vectors of another size", index._rows.d, index.dim)
+        ids, node_S = _read_slots(folder / SLOTS_FILE)
+        if len(ids) != document["slots"]:
+            raise misfit(folder / SLOTS_FILE, "another number of slots", len(ids), document["slots"])
+        try:
+            index._nodes = Nodes.restored(ids, node_S, index._rows.ntotal)
+        except ValueError as error:
+            raise misfit(folder / SLOTS_FILE, str(error)) from error
+        return index
+
+    @classmethod
+    @abstractmethod
+    def _opened(cls, rows: Any, file: Path) -> Any:
+        """What was read, as this kind needs it; raises InputError where it is of another kind."""
+
+
+def misfit(file: Path, problem: str, found: object = None, allowed: object = None) -> InputError:
+    """An index file that cannot be used."""
+    said = {name: str(value) for name, value in (("found", found), ("allowed", allowed)) if value is not None}
+    return InputError(Problem(file=str(file), problem=problem, **said))  # type: ignore[arg-type]
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """index.json; raises InputError where it cannot be read."""
+    file = folder / INDEX_FILE
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        kept = {name: document[name] for name in ("kind", "dim", "slots", "config")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise misfit(file, "is missing or damaged", shorten(repr(error), 200)) from error
+    return kept
+
+
+def _read_rows(file: Path) -> Any:
+    try:
+        return faiss.read_index(str(file))
+    except (RuntimeError, MemoryError) as error:
+        raise misfit(file, "is missing or damaged", shorten(str(error), 200)) from error
+
+
+def _read_slots(file: Path) -> tuple[list[str], Ints]:
+    try:
+        table = pq.read_table(file)
+        ids: list[str] = table.column("item_id").to_pylist()
+        return ids, table.column("row").to_numpy().astype(np.int64)
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise misfit(file, "is missing or damaged", shorten(str(error), 200)) from error

@@ -1,0 +1,41 @@
+"""The closed registry of index kinds, and the way to build and load one."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from training.contracts.errors import nearest
+from training.indexes.config import IndexConfig, Kind
+from training.indexes.faiss_index import INDEX_FILE, SLOTS_FILE, FaissIndex, misfit, read_document
+from training.metrics import Floats
+
+__all__ = ["INDEXES", "INDEX_FILE", "SLOTS_FILE", "build_index", "index_class", "load_index", "misfit"]
+
+INDEXES: Mapping[Kind, str] = {
+    "exact": "training.indexes.exact:ExactIndex",
+    "hnsw": "training.indexes.hnsw:HnswIndex",
+    "ivf_pq": "training.indexes.ivf_pq:IvfPqIndex",
+}
+
+
+def index_class(kind: Kind) -> type[FaissIndex]:
+    """The class registered as `kind`."""
+    module, name = INDEXES[kind].split(":")
+    found: type[FaissIndex] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def build_index(ids: Sequence[str], vectors_ID: Floats, config: IndexConfig = IndexConfig()) -> FaissIndex:
+    """The kind that the config says for so many items."""
+    return index_class(config.kind_for(len(ids))).build(ids, vectors_ID, config)
+
+
+def load_index(folder: Path) -> FaissIndex:
+    """What `Index.save` wrote; raises InputError naming the file that is missing, damaged or of no known kind."""
+    kind = read_document(folder)["kind"]
+    if kind not in INDEXES:
+        found = str(kind)
+        raise misfit(folder / INDEX_FILE, f"unknown kind of index; did you mean {nearest(found, INDEXES)}", found)
+    return index_class(kind).load(folder)
