@@ -157,9 +157,7 @@ class Supervisor:
                 ready=bool(said.get("ready")),
                 missing=self._missing(shop, said),
                 release=said.get("release", self.state.release),
-                deployments=deployment_states(
-                    {found["name"]: found["version"] for found in said.get("deployments", [])}
-                ),
+                deployments=deployment_states(said.get("deployments", [])),
                 usage=self.usage.read(),
             )
             time.sleep(TICK_S)
