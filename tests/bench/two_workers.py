@@ -25,7 +25,7 @@ from training.contracts.progress import NoProgress
 from training.contracts.shop import Shop
 from training.datasets.registry import DATASETS
 from training.jobs.job import LocalReport
-from training.jobs.recommender import RecommenderConfig, load
+from training.jobs.recommender import RecommenderConfig, RecommenderData, load
 from training.jobs.transformer_training import TransformerTraining
 from training.jobs.workers import Workers
 from training.models.sequence_transformer import TransformerConfig
@@ -41,10 +41,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 PARTS = ("compute_ms_per_step", "transfer_ms_per_step", "waiting_ms_per_step", "sent_kb_per_step")
 
 
-def train(shop: Path, settings: dict[str, Any], workers: Workers, scratch: Path) -> dict[str, float]:
+def train(data: RecommenderData, settings: dict[str, Any], workers: Workers, scratch: Path) -> dict[str, float]:
     """Means over the epochs after the first: examples a second of all workers, and the parts of a step."""
     config = RecommenderConfig.model_validate({"epochs": EPOCHS, "patience": EPOCHS, "max_train_s": 3600, **settings})
-    data = load(Shop(shop), config)
     training = TransformerTraining(
         config.transformer, config, data.split, len(data.vocabulary),
         seed=0, workers=workers, repeats=data.repeats, content=None,
@@ -59,8 +58,8 @@ def work(store: str, rank: int, size: int, shop: Path, scratch: Path) -> None:
     torch.set_num_threads(1)
     if size > 1:
         distributed.init_process_group("gloo", store=distributed.FileStore(store, size), rank=rank, world_size=size)
-    workers = Workers()
-    found = {name: train(shop, settings, workers, scratch / name) for name, settings in SETTINGS.items()}
+    workers, data = Workers(), load(Shop(shop), RecommenderConfig())
+    found = {name: train(data, settings, workers, scratch / name) for name, settings in SETTINGS.items()}
     if rank == 0:
         print(json.dumps(found))
 
