@@ -21,8 +21,8 @@ class ExactIndex(FaissIndex):
         rows.add(vectors_ND)
         return rows
 
-    def _vectors(self) -> Any:
-        return self._rows
+    def _vectors_in(self, rows: Any) -> Any:
+        return rows
 
     def _find(self, query_1D: Floats, k: int, choice: Choice) -> Ints:
         """FAISS breaks ties as it likes: fetch until the k-th score is clearly above what was left out."""

@@ -40,7 +40,7 @@ class FaissIndex(Index):
     def __init__(self, dim: int, config: IndexConfig) -> None:
         self.dim, self.config = dim, config
         self._nodes = Nodes()
-        self._rows = self._built(np.zeros((0, dim), np.float32))
+        self._hold(self._built(np.zeros((0, dim), np.float32)))
         self._rebuild: Rebuild | None = None
 
     @classmethod
@@ -50,7 +50,7 @@ class FaissIndex(Index):
             raise ValueError("an id is there twice")
         index = cls(vectors_ID.shape[1], config)
         with one_thread():
-            index._rows = index._built(np.ascontiguousarray(vectors_ID, np.float32))
+            index._hold(index._built(np.ascontiguousarray(vectors_ID, np.float32)))
         index._nodes.place(ids)
         return index
 
@@ -58,8 +58,11 @@ class FaissIndex(Index):
     def _built(self, vectors_ND: Floats) -> Any:
         """A new FAISS index of these rows; called in a thread of a rebuild too."""
 
+    def _hold(self, rows: Any) -> None:
+        self._rows, self._stored = rows, self._vectors_in(rows)
+
     @abstractmethod
-    def _vectors(self) -> Any:
+    def _vectors_in(self, rows: Any) -> Any:
         """The FAISS index that holds the rows' vectors."""
 
     @abstractmethod
@@ -127,9 +130,8 @@ class FaissIndex(Index):
 
     def _scores(self, query_1D: Floats, nodes_F: Ints) -> Floats:
         """Inner products with the stored vectors, each by itself: the same bits whatever stands beside it."""
-        stored = self._vectors()
-        if isinstance(stored, faiss.IndexFlat):
-            vectors, at_F = stored.get_xb(), nodes_F
+        if isinstance(self._stored, faiss.IndexFlat):
+            vectors, at_F = self._stored.get_xb(), nodes_F
         else:
             copied_FD = self._vectors_of(nodes_F)
             vectors, at_F = faiss.swig_ptr(copied_FD), np.arange(len(nodes_F))
@@ -140,7 +142,7 @@ class FaissIndex(Index):
         return scores_F
 
     def _vectors_of(self, nodes_F: Ints) -> Floats:
-        return np.asarray(self._vectors().reconstruct_batch(np.ascontiguousarray(nodes_F)))
+        return np.asarray(self._stored.reconstruct_batch(np.ascontiguousarray(nodes_F)))
 
     def _maintain(self) -> None:
         """Take a rebuild that is done; begin one where too much is dead."""
@@ -158,7 +160,7 @@ class FaissIndex(Index):
         late = [self.ids[slot] for slot in changed_S]
         late_vectors = self._vectors_of(self._nodes.node_S[changed_S])
         self._nodes = Nodes.restored(self._nodes.ids, node_S, rows.ntotal)
-        self._rows = rows
+        self._hold(rows)
         if late:
             self._rows.add(late_vectors)
             self._nodes.place(late)
@@ -177,7 +179,7 @@ class FaissIndex(Index):
         """Raises InputError naming the file that is missing, damaged or does not fit the others."""
         document = read_document(folder)
         index = cls(document["dim"], IndexConfig.model_validate(document["config"]))
-        index._rows = cls._opened(_read_rows(folder / ROWS_FILE), folder / ROWS_FILE)
+        index._hold(cls._opened(_read_rows(folder / ROWS_FILE), folder / ROWS_FILE))
         if index._rows.d != index.dim:
             raise misfit(folder / ROWS_FILE, "vectors of another size", index._rows.d, index.dim)
         ids, node_S = _read_slots(folder / SLOTS_FILE)

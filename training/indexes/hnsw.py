@@ -24,8 +24,8 @@ class HnswIndex(ApproximateIndex):
         rows.add(vectors_ND)
         return rows
 
-    def _vectors(self) -> Any:
-        return faiss.downcast_index(self._rows.storage)
+    def _vectors_in(self, rows: Any) -> Any:
+        return faiss.downcast_index(rows.storage)
 
     def _probe(self, query_1D: Floats, fetch: int, choice: Choice, effort: float) -> Ints:
         kept = min(int(effort * max(fetch, self.config.hnsw_ef_search)), self._nodes.rows)

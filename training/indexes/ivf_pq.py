@@ -59,8 +59,8 @@ class IvfPqIndex(ApproximateIndex):
             return rows >= LEAST_ROWS
         return self._lists_for(rows) >= 2 * codes.nlist
 
-    def _vectors(self) -> Any:
-        return faiss.downcast_index(self._rows.refine_index)
+    def _vectors_in(self, rows: Any) -> Any:
+        return faiss.downcast_index(rows.refine_index)
 
     def _codes(self) -> Any:
         return faiss.downcast_index(self._rows.base_index)

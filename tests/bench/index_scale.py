@@ -1,0 +1,228 @@
+"""What the kinds of index cost and find as the catalogue grows, beside FAISS called bare in the same run.
+
+python tests/bench/index_scale.py --sizes 10000 30000 100000 --ivf-pq-only 1000000
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from record import Recording
+
+from training.indexes.config import IndexConfig, Kind
+from training.indexes.faiss_index import ROWS_FILE, FaissIndex
+from training.indexes.native import faiss
+from training.indexes.registry import INDEXES, build_index
+
+Floats = npt.NDArray[np.float32]
+TOP, CHUNK = 100, 100_000
+WARM_UP = 20
+MACHINE_GIB = 256
+"""Memory of one machine that the sum at the end assumes; a fifth of it is left to other things."""
+
+
+class Mixture:
+    """Gaussians around centres: how item or user vectors lie, as they were learned on a shop."""
+
+    def __init__(self, centres_CD: Floats, shares_C: npt.NDArray[np.float64], within_DD: Floats) -> None:
+        self.centres_CD, self.shares_C = centres_CD, shares_C
+        self.root_DD = np.linalg.cholesky(within_DD + 1e-9 * np.eye(len(within_DD))).astype(np.float32)
+
+    @classmethod
+    def fitted(cls, vectors_ND: Floats, centres: int) -> Mixture:
+        """k-means centres and their shares, one covariance within them."""
+        clusters = faiss.Kmeans(vectors_ND.shape[1], centres, niter=20, seed=1, min_points_per_centroid=1)
+        clusters.train(np.ascontiguousarray(vectors_ND, np.float32))
+        _, nearest_N1 = clusters.index.search(vectors_ND, 1)
+        within_ND = vectors_ND - clusters.centroids[nearest_N1[:, 0]]
+        return cls(
+            clusters.centroids, np.bincount(nearest_N1[:, 0], minlength=centres) / len(vectors_ND), np.cov(within_ND.T)
+        )
+
+    def draw(self, count: int, seed: int) -> Floats:
+        """[count, D], made a chunk at a time: nothing of their size is held twice."""
+        rng = np.random.default_rng(seed)
+        drawn_ND = np.empty((count, len(self.root_DD)), np.float32)
+        for start in range(0, count, CHUNK):
+            part_ND = drawn_ND[start : start + CHUNK]
+            noise_ND = rng.standard_normal(part_ND.shape, dtype=np.float32) @ self.root_DD.T
+            part_ND[:] = self.centres_CD[rng.choice(len(self.shares_C), len(part_ND), p=self.shares_C)] + noise_ND
+        return drawn_ND
+
+
+def measure(
+    kind: Kind, vectors_ND: Floats, queries_QD: Floats, best_QK: npt.NDArray[np.int64] | None
+) -> dict[str, Any]:
+    """Figures of one index; `best_QK` are the exact answers, None for the index that says them itself."""
+    ids = [f"item-{n:08d}" for n in range(len(vectors_ND))]
+    wall, cpu = time.monotonic(), time.process_time()
+    index = build_index(ids, vectors_ND, IndexConfig(kind=kind))
+    built = {"build_s": time.monotonic() - wall, "build_cpu_s": time.process_time() - cpu}
+    ours, wrapped, bare = timed(
+        lambda query: index.search(query, TOP)[0][0], lambda query: bare_search(index, query), queries_QD
+    )
+    structure, disk = on_disk(index)
+    return {
+        **{name: round(value, 2) for name, value in built.items()},
+        "bytes_per_item_in_memory": round(structure / len(ids) + id_bytes(ids), 1),
+        "bytes_per_item_of_faiss": round(structure / len(ids), 1),
+        "bytes_per_item_on_disk": round(disk / len(ids), 1),
+        "recall@100": 1.0 if best_QK is None else recall(ours, best_QK),
+        **{name: round(value, 3) for name, value in wrapped.items()},
+        "bare_p50_ms": round(bare["p50_ms"], 3), "bare_p99_ms": round(bare["p99_ms"], 3),
+        "bare_p50_cpu_ms": round(bare["p50_cpu_ms"], 3),
+        "times_bare": round(wrapped["p50_cpu_ms"] / bare["p50_cpu_ms"], 3),
+        "upsert_of_one_ms": round(upsert_ms(index, vectors_ND), 3),
+    }  # fmt: skip
+
+
+def timed(
+    search: Callable[[Floats], Any], bare: Callable[[Floats], Any], queries_QD: Floats
+) -> tuple[list[Any], dict[str, float], dict[str, float]]:
+    """Answers of the first, and times of both, in turn and on different queries: neither warms the other's caches."""
+    answers, seconds = [], np.zeros((len(queries_QD), 4))
+    for row in range(len(queries_QD)):
+        for column, asked, place in ((0, search, row), (2, bare, row - len(queries_QD) // 2)):
+            query_1D = queries_QD[place % len(queries_QD)][None]
+            wall, cpu = time.perf_counter(), time.thread_time()
+            answer = asked(query_1D)
+            seconds[row, column : column + 2] = time.perf_counter() - wall, time.thread_time() - cpu
+            if column == 0:
+                answers.append(answer)
+    return answers, quantiles(seconds[WARM_UP:, :2]), quantiles(seconds[WARM_UP:, 2:])
+
+
+def quantiles(seconds_Q2: npt.NDArray[np.float64]) -> dict[str, float]:
+    """By the wall, and by CPU time, which leaves out what other processes took."""
+    return {
+        f"p{share}_{clock}": float(np.percentile(seconds_Q, share)) * 1e3
+        for seconds_Q, clock in zip(seconds_Q2.T, ("ms", "cpu_ms"), strict=True)
+        for share in (50, 99)
+    }
+
+
+def bare_search(index: FaissIndex, query_1D: Floats) -> Any:
+    """The same FAISS structure with the same settings, without ids, ties and filters."""
+    config, rows = index.config, index._rows
+    if index.kind == "exact":
+        return rows.search(query_1D, TOP)
+    if index.kind == "hnsw":
+        return rows.search(query_1D, TOP, params=faiss.SearchParametersHNSW(efSearch=config.hnsw_ef_search))
+    lists = faiss.SearchParametersIVF(nprobe=config.ivf_nprobe)
+    refined = faiss.IndexRefineSearchParameters(k_factor=config.refine_factor, base_index_params=lists)
+    return rows.search(query_1D, TOP, params=refined)
+
+
+def exact_answers(vectors_ND: Floats, queries_QD: Floats) -> npt.NDArray[np.int64]:
+    return np.asarray(faiss.knn(queries_QD, vectors_ND, TOP, faiss.METRIC_INNER_PRODUCT)[1])
+
+
+def recall(found: Sequence[Any], best_QK: npt.NDArray[np.int64]) -> float:
+    return round(float(np.mean([len(np.intersect1d(a, b)) / TOP for a, b in zip(found, best_QK, strict=True)])), 4)
+
+
+def upsert_ms(index: FaissIndex, vectors_ND: Floats) -> float:
+    """The median of 20 new items, one at a time, after one that pays for the growing."""
+    index.upsert(["new"], vectors_ND[:1])
+    seconds = []
+    for number in range(20):
+        begun = time.thread_time()
+        index.upsert([f"new-{number}"], vectors_ND[number : number + 1])
+        seconds.append(time.thread_time() - begun)
+    return float(np.median(seconds)) * 1e3
+
+
+def on_disk(index: FaissIndex) -> tuple[int, int]:
+    """Bytes of what FAISS holds, the same in memory, and of all files."""
+    with tempfile.TemporaryDirectory() as folder:
+        index.save(Path(folder))
+        sizes = {path.name: path.stat().st_size for path in Path(folder).iterdir()}
+    return sizes[ROWS_FILE], sum(sizes.values())
+
+
+def id_bytes(ids: Sequence[str]) -> float:
+    """An id as Python holds it, in a list and a dict, and the row, slot and mark of its vector."""
+    return (sys.getsizeof(dict.fromkeys(ids)) + sum(map(sys.getsizeof, ids))) / len(ids) + 8 + 8 + 8 + 1
+
+
+def slope(figures: dict[int, dict[str, Any]], name: str) -> float | None:
+    """Of log(figure) against log(items); None where one size alone was measured."""
+    if len(figures) < 2:
+        return None
+    sizes = np.log(np.array(list(figures), np.float64))
+    return round(float(np.polyfit(sizes, np.log([said[name] for said in figures.values()]), 1)[0]), 3)
+
+
+def machines(figures: dict[int, dict[str, Any]], items: int = 10**9) -> dict[str, Any]:
+    """How many machines so many items need, by the bytes of the largest index measured."""
+    each = figures[max(figures)]["bytes_per_item_in_memory"]
+    room = 0.8 * MACHINE_GIB * 2**30
+    return {
+        "bytes_per_item": each, "machine_gib": MACHINE_GIB, "usable_share": 0.8,
+        "machines": int(np.ceil(items * each / room)),
+    }  # fmt: skip
+
+
+def run(items: Mixture, users: Mixture, sizes: dict[Kind, Sequence[int]], queries: int) -> dict[str, Any]:
+    """Every kind at its sizes, smallest first."""
+    queries_QD = users.draw(queries, seed=2)
+    figures: dict[str, dict[int, dict[str, Any]]] = {kind: {} for kind in sizes}
+    for size in sorted({size for wanted in sizes.values() for size in wanted}):
+        vectors_ND = items.draw(size, seed=1)
+        best_QK = exact_answers(vectors_ND, queries_QD)
+        for kind in (kind for kind, wanted in sizes.items() if size in wanted):
+            figures[kind][size] = measure(kind, vectors_ND, queries_QD, None if kind == "exact" else best_QK)
+            print(kind, size, figures[kind][size], flush=True)
+    names = ("build_cpu_s", "p50_cpu_ms", "p99_cpu_ms")
+    return {
+        kind: {
+            "by_items": said,
+            "slope_against_items": {name: slope(said, name) for name in names},
+            "a_billion_items": machines(said),
+        }
+        for kind, said in figures.items()
+    }  # fmt: skip
+
+
+def load_average() -> float:
+    return round(os.getloadavg()[0], 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vectors", type=Path, required=True, help="learned `items` and `users` vectors in an npz")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--ivf-pq-only", type=int, nargs="*", default=[10_000_000])
+    parser.add_argument("--without-graph-above", type=int, default=1_000_000)
+    parser.add_argument("--queries", type=int, default=300)
+    options = parser.parse_args()
+    faiss.omp_set_num_threads(1)
+    recording, load_before = Recording("index_scale", seeds=[1, 2]), load_average()
+    with np.load(options.vectors) as learned:
+        items, users = Mixture.fitted(learned["items"], 256), Mixture.fitted(learned["users"], 256)
+    sizes: dict[Kind, Sequence[int]] = {kind: list(options.sizes) for kind in INDEXES}
+    sizes["hnsw"] = [size for size in options.sizes if size <= options.without_graph_above]
+    sizes["ivf_pq"] = [*options.sizes, *options.ivf_pq_only]
+    figures = run(items, users, sizes, options.queries)
+    recording.write({
+        "vectors": "256 Gaussians fitted to learned item and user vectors, dim 64; one thread; top 100",
+        "times_bare": "CPU time of the median query over that of FAISS with the same structure and settings",
+        "load_average": [load_before, load_average()],
+        "peak_resident_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "config": IndexConfig().model_dump(),
+        **figures,
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
