@@ -40,6 +40,7 @@ KINDS = {
     "shop": ConfigKind("shop.yaml", "training.contracts.shop:ShopInfo"),
     "recommender": ConfigKind("training/recommender*.yaml", "training.jobs.recommender:RecommenderConfig"),
     "study": ConfigKind("tuning/*.yaml", "tuning.config:StudyConfig", "tuning.space:findings"),
+    "ranker": ConfigKind("training/ranker*.yaml", "training.jobs.ranker:RankerConfig"),
     "serving": ConfigKind("deployments/*.yaml", "deployments.config:ServingConfig"),
 }
 

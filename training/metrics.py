@@ -63,3 +63,40 @@ def list_metrics(top_UK: Ints, training_counts_I: Ints) -> dict[str, float]:
         "coverage@10": len(np.unique(top_UK)) / len(training_counts_I),
         "tail_share@10": float(np.mean(training_counts_I[top_UK] < TAIL_BELOW)),
     }
+
+
+def auc(scores_N: npt.NDArray[np.floating], positive_N: Bools) -> float:
+    """P(a positive scores above a negative), ties count half; .5 where there is only one kind."""
+    positives = int(positive_N.sum())
+    negatives = len(positive_N) - positives
+    if not positives or not negatives:
+        return 0.5
+    _, places_N, counts = np.unique(scores_N, return_inverse=True, return_counts=True)
+    mean_ranks = np.cumsum(counts) - (counts - 1) / 2
+    excess = float(mean_ranks[places_N][positive_N].sum()) - positives * (positives + 1) / 2
+    return excess / (positives * negatives)
+
+
+def group_auc(scores_N: npt.NDArray[np.floating], positive_N: Bools, groups_N: Ints) -> float:
+    """GAUC: the AUC within each group that has both kinds, weighted by its size (Zhou et al. 2018)."""
+    order = np.argsort(groups_N, kind="stable")
+    total = weight = 0.0
+    for rows in np.split(order, np.flatnonzero(np.diff(groups_N[order])) + 1):
+        if 0 < positive_N[rows].sum() < len(rows):
+            total += auc(scores_N[rows], positive_N[rows]) * len(rows)
+            weight += len(rows)
+    return total / weight if weight else 0.5
+
+
+def log_loss(probability_N: npt.NDArray[np.floating], positive_N: Bools) -> float:
+    """Mean of -log P(what happened)."""
+    clipped_N = np.clip(probability_N, 1e-12, 1 - 1e-12)
+    return float(-np.mean(np.where(positive_N, np.log(clipped_N), np.log1p(-clipped_N))))
+
+
+def calibration_error(probability_N: npt.NDArray[np.floating], positive_N: Bools, bins: int = 15) -> float:
+    """ECE: |mean probability - share of positives| over bins of equal mass."""
+    order = np.argsort(probability_N, kind="stable")
+    parts = [rows for rows in np.array_split(order, bins) if len(rows)]
+    gaps = [abs(float(probability_N[rows].mean()) - float(positive_N[rows].mean())) * len(rows) for rows in parts]
+    return sum(gaps) / max(len(order), 1)

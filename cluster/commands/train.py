@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @command
 def train(
     output: Output,
-    job: Annotated[str, typer.Argument(help="What to train: recommender.")],
+    job: Annotated[str, typer.Argument(help="What to train: recommender or ranker.")],
     data: Annotated[Path, typer.Option(help="The shop folder.")],
     config: Annotated[Path | None, typer.Option(help="A YAML file; see configs/training.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. epochs=5; repeatable.")] = None,
@@ -30,6 +30,7 @@ def train(
 ) -> None:
     """Train a job on a shop, evaluate it on the held-out split, publish it as candidate.
 
+    The ranker stands on the shop's recommender, which is trained first where there is none.
     An unfinished run of the same config goes on where it stopped. The first bundle of a shop becomes its champion.
 
     Example: shopkeeper train recommender --data shops/beauty --set epochs=30
@@ -38,10 +39,12 @@ def train(
     from cluster.job_config import load_config
     from cluster.jobs import find_job
     from cluster.training_run import TrainingRun
+    from cluster.upstream import with_upstream
 
     found = find_job(job)
     settings = load_config(found.config, file=config, settings=set_ or [], seed=seed)
     shop = open_checked(data, progress=output.progress)
+    settings = with_upstream(home(), found, shop, settings, workers=workers, gpu=gpu, progress=output.progress)
     run = TrainingRun(home(), found, shop, settings)
     result, manifest, report = run.execute(workers=workers, gpu=gpu, fresh=fresh, progress=output.progress)
     output.answer(

@@ -72,6 +72,8 @@ class FitResult(BaseModel):
     examples_per_second: float
     notes: tuple[str, ...] = ()
     curve: tuple[dict[str, float], ...] = ()
+    upstream: dict[str, str] = {}
+    """Job -> version of the bundles that this one was trained on top of."""
     bins: dict[str, dict[str, dict[str, float]]] = {}
     """Per model and item-frequency bin: users, hr@10, ndcg@10."""
 
@@ -100,3 +102,5 @@ class Job:
     fit: Fit
     evaluate: Evaluate
     selection_metric: str
+    needs: tuple[str, ...] = ()
+    """Jobs whose bundles' folders the config's `upstream` names."""

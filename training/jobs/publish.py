@@ -35,6 +35,7 @@ def publish(
         created_at=datetime.now(UTC),
         data=data_window(shop),
         catalogue_seq=shop.info.catalogue_seq,
+        upstream=result.upstream,
         code_revision=code_revision(),
         config=config.model_dump(mode="json"),
         metrics=result.metrics,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from training.jobs.job import Job
 
-MODULES = {"recommender": "training.jobs.recommender"}
+MODULES = {"recommender": "training.jobs.recommender", "ranker": "training.jobs.ranker"}
 
 
 class _Jobs(Mapping[str, Job]):

@@ -1,0 +1,34 @@
+"""The bundles that a job stands on: the shop's champions, trained first where there are none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from cluster.home import Home
+from cluster.jobs import find_job, resolve_bundle
+from cluster.training_run import TrainingRun
+from training.bundles.registry import Registry
+from training.contracts.progress import Progress
+from training.contracts.shop import Shop
+from training.jobs.job import Job
+
+
+def with_upstream(
+    home: Home, job: Job, shop: Shop, config: BaseModel, *, workers: int, gpu: bool, progress: Progress
+) -> BaseModel:
+    """`config` with the folder of every bundle that the job needs and it does not name."""
+    if not job.needs:
+        return config
+    upstream: dict[str, Any] = dict(getattr(config, "upstream", {}))
+    for needed in job.needs:
+        if needed not in upstream:
+            champion = Registry(home.releases, shop.info.shop_id).get("champion")
+            if champion is None or needed not in champion.jobs:
+                progress.stage(f"no {needed} of this shop yet: it is trained first")
+                first = find_job(needed)
+                run = TrainingRun(home, first, shop, first.config())
+                run.execute(workers=workers, gpu=gpu, fresh=False, progress=progress)
+            upstream[needed] = str(resolve_bundle(home, shop.info.shop_id, needed, None).folder)
+    return config.model_copy(update={"upstream": upstream})

@@ -1,0 +1,136 @@
+"""DIN and its ablation without attention as rankers: calibrated heads, and retrieval's score fused into the order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors.torch import load_file, save_file
+from scipy.special import expit
+
+from training.contracts.atomic import write_bytes
+from training.contracts.errors import InputError, Problem
+from training.features.ranking import CODE_NAMES, CONTEXT_NAMES, FEATURE_NAMES, RECENT_NAMES, RankingInputs
+from training.features.ranking_state import RankingState
+from training.models.ranker import RANKER_FILE, Probabilities
+from training.models.ranker_network import OUTPUTS, Batch, NetworkConfig, RankerNetwork
+
+WEIGHTS_FILE, STATE_FILE = "weights.safetensors", "ranking_state.json"
+CHOICE = "choice"
+ROWS_PER_PASS = 8_192
+READS = {
+    "features": FEATURE_NAMES,
+    "codes": CODE_NAMES,
+    "recent": RECENT_NAMES,
+    "context": CONTEXT_NAMES,
+}
+
+
+class Calibration(BaseModel):
+    """P = sigmoid(slope * logit + retrieval * retrieval's score + bias) of one head (Platt 1999)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    slope: float = 1.0
+    retrieval: float = 0.0
+    bias: float = 0.0
+
+
+class RankerSettings(BaseModel):
+    """ranker.json."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["din", "wide_and_deep"]
+    network: NetworkConfig
+    sizes: dict[str, int]
+    reads: dict[str, tuple[str, ...]]
+    calibration: dict[str, Calibration]
+
+
+class DeepRanker:
+    """The network with one calibration per head; `choice`, which orders, alone reads retrieval's score."""
+
+    def __init__(self, network: RankerNetwork, settings: RankerSettings) -> None:
+        self.network, self.settings = network.eval(), settings
+        self.heads = tuple(settings.calibration)
+        self._columns = [OUTPUTS.index(head) for head in self.heads]
+
+    def predict(self, inputs: Sequence[RankingInputs]) -> list[Probabilities]:
+        """probabilities_CH of each request, all in one pass."""
+        counts = [len(one.features_CF) for one in inputs]
+        if not sum(counts):
+            return [np.zeros((count, len(self.heads))) for count in counts]
+        logits_NH = network_logits(self.network, inputs)[:, self._columns]
+        scores_N1 = np.concatenate([one.features_CF[:, :1] for one in inputs]).astype(np.float64)
+        values = self.settings.calibration.values()
+        slopes, retrieval, bias = (
+            np.array([getattr(one, name) for one in values]) for name in ("slope", "retrieval", "bias")
+        )
+        probabilities_NH = expit(slopes * logits_NH + retrieval * scores_N1 + bias)
+        return np.split(probabilities_NH, np.cumsum(counts)[:-1])
+
+    def order(self, probabilities_CH: Probabilities) -> Probabilities:
+        """P(chosen among retrieval's candidates)."""
+        return probabilities_CH[:, self.heads.index(CHOICE)]
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(self.network.state_dict(), folder / WEIGHTS_FILE)
+        write_bytes(folder / RANKER_FILE, self.settings.model_dump_json(indent=1).encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> DeepRanker:
+        """Raises InputError with the difference where this version reads other columns or the vocabularies differ."""
+        settings = RankerSettings.model_validate_json((folder / RANKER_FILE).read_bytes())
+        _refuse_misfit(settings, folder)
+        network = RankerNetwork(settings.sizes, settings.network, settings.kind)
+        network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        return cls(network, settings)
+
+
+def network_logits(network: RankerNetwork, inputs: Sequence[RankingInputs]) -> npt.NDArray[np.float64]:
+    """Logits [N, len(OUTPUTS)] of all candidates of all requests, without a position."""
+    counts = torch.tensor([len(one.features_CF) for one in inputs])
+    request_N = torch.repeat_interleave(torch.arange(len(inputs)), counts)
+    features_NF = torch.from_numpy(np.concatenate([one.features_CF for one in inputs]))
+    codes_NK = torch.from_numpy(np.concatenate([one.codes_CK for one in inputs])).long()
+    recent_LRF = torch.from_numpy(np.stack([one.recent_RF for one in inputs]))
+    recent_LRK = torch.from_numpy(np.stack([one.recent_RK for one in inputs])).long()
+    context_LU = torch.from_numpy(np.stack([one.context_U for one in inputs]))
+    parts = []
+    with torch.inference_mode():
+        for rows in torch.arange(len(features_NF)).split(ROWS_PER_PASS):
+            request = request_N[rows]
+            batch = Batch(
+                features_NF[rows], codes_NK[rows], recent_LRF[request], recent_LRK[request], context_LU[request]
+            )
+            parts.append(network(batch))
+    return torch.cat(parts).numpy().astype(np.float64)
+
+
+def _refuse_misfit(settings: RankerSettings, folder: Path) -> None:
+    place, problems = str(folder / RANKER_FILE), []
+    for name, expected in READS.items():
+        found = settings.reads.get(name, ())
+        if tuple(found) != tuple(expected):
+            gone = [column for column in found if column not in expected]
+            new = [column for column in expected if column not in found]
+            said = f"missing here: {', '.join(gone) or 'none'}; added: {', '.join(new) or 'none'}"
+            problems.append(Problem(file=place, field=f"reads.{name}", problem="fitted on other columns", found=said))
+    sizes = RankingState.load(folder / STATE_FILE).sizes()
+    for name, size in settings.sizes.items():
+        if sizes.get(name) != size:
+            problems.append(
+                Problem(
+                    file=place, field=f"sizes.{name}", problem="another vocabulary than ranking_state.json has",
+                    found=str(size), allowed=str(sizes.get(name)),
+                )
+            )  # fmt: skip
+    if problems:
+        raise InputError(problems)
