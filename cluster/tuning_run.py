@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from cluster.file_lock import hold
 from cluster.home import Home
+from cluster.jobs import resolve_bundle
 from cluster.study_progress import shown
 from cluster.training_run import TrainingRun
 from training.bundles.manifest import Manifest
@@ -29,9 +30,23 @@ from tuning.config import StudyConfig
 from tuning.importance import importances
 from tuning.report import write_report
 from tuning.results import RAY_FOLDER, TRIALS_FILE, Outcomes, TrialOutcome, best_of, load, problems
+from tuning.space import assigned
 from tuning.trial import LOW_PRIORITY, final_document
 
+UPSTREAM = "upstream"
+"""The field of a job's config that names the bundles it is trained on top of."""
 ANSWER_FILE, BEST_FILE, REPORT_FILE = "answer.json", "best.yaml", "report.html"
+
+
+def on_champions(study: StudyConfig, job: Job, home: Home, shop_id: str) -> StudyConfig:
+    """The study on top of the shop's champions of the jobs that `job` needs, where its base names no others.
+
+    Raises InputError, saying how to get one, where there is none.
+    """
+    named = study.base.get(UPSTREAM, {})
+    missing = [need for need in job.needs if need not in named]
+    folders = {f"{UPSTREAM}.{need}": str(resolve_bundle(home, shop_id, need, None).folder) for need in missing}
+    return study.model_copy(update={"base": assigned(study.base, folders)})
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,13 @@ def tune(
     """
     from cluster.checked_shop import open_checked
     from cluster.jobs import find_job
-    from cluster.tuning_run import TuningRun
+    from cluster.tuning_run import TuningRun, on_champions
 
     found = find_job(job)
     settings = {"trials": trials, "parallel": parallel}
     study = _study(job, config, [f"{name}={value}" for name, value in settings.items() if value is not None], seed)
-    run = TuningRun(home(), found, open_checked(data, progress=output.progress), study)
+    shop = open_checked(data, progress=output.progress)
+    run = TuningRun(home(), found, shop, on_champions(study, found, home(), shop.info.shop_id))
     try:
         told = run.execute(fresh=fresh, progress=output.progress)
     except (KeyboardInterrupt, SystemExit):

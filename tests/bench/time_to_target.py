@@ -141,14 +141,16 @@ def main() -> None:
             return
         DATASETS["amazon-sequences"].read(options.data, scratch / "shop", force=False, progress=NoProgress())
         config = RecommenderConfig.model_validate(yaml.safe_load(options.config.read_text()) or {})
-        runs = [
-            ours(Shop(scratch / "shop"), config.model_copy(update={"seed": seed}), scratch / f"seed-{seed}")
-            for seed in seeds
-        ]
-    rectools = theirs(options.rectools_lines)
-    recording.write({
-        **compared(runs, rectools), "config": config.model_dump(mode="json"), "ours": runs, "rectools": rectools,
-    })  # fmt: skip
+        rectools, runs = theirs(options.rectools_lines), []
+        for seed in seeds:  # recorded after each, so that a run that is ended early has shown something
+            runs.append(
+                ours(Shop(scratch / "shop"), config.model_copy(update={"seed": seed}), scratch / f"seed-{seed}")
+            )
+            recording.seeds = seeds[: len(runs)]
+            recording.write({
+                **compared(runs, rectools), "config": config.model_dump(mode="json"), "ours": runs,
+                "rectools": rectools,
+            })  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.serving_shop import make_shop
 from training.jobs.recommender import RecommenderConfig
 from tuning.config import Dimension, StudyConfig
 from tuning.importance import distributions
@@ -126,4 +127,15 @@ def test_tune_refuses_a_wrong_study_before_anything_runs(
     done = shopkeeper("tune", "recommender", "--data", tmp_path, "--config", tmp_path / "study.yaml", "--json")
     assert done.code == 2
     assert said in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_job_that_needs_a_champion_says_how_to_get_one(
+    shopkeeper: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHOPKEEPER_HOME", str(tmp_path / "home"))
+    make_shop(tmp_path / "shop")
+    done = shopkeeper("tune", "ranker", "--data", tmp_path / "shop", "--json")
+    assert done.code == 2
+    assert done.json()["problems"][0]["allowed"] == "shopkeeper train recommender --data SHOP"
     assert not (tmp_path / "home").exists()
