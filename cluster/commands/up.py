@@ -57,7 +57,7 @@ def up(
         state = _await(output, place, process, log, wait_all=wait_all)
         output.answer(
             {"url": state.url, "routes": state.routes, "release": state.release, "missing": state.missing,
-             "shop_id": state.shop_id},
+             "unfit": state.unfit, "shop_id": state.shop_id},
             _welcome(state, detached=detach),
         )  # fmt: skip
         if not detach and process.wait():
@@ -84,7 +84,7 @@ def _refuse_second(place: Home, port: int) -> None:
 
 
 def _await(output: Output, place: Home, process: subprocess.Popen[bytes], log: Path, *, wait_all: bool) -> RunState:
-    """Echo the supervisor's log until it serves (and, with `wait_all`, misses nothing)."""
+    """Echo the supervisor's log until it serves (and, with `wait_all`, misses nothing that the shop can train)."""
     from cluster.local.run_state import load_run_state
 
     deadline_s = time.monotonic() + WAIT_ALL_S
@@ -96,7 +96,7 @@ def _await(output: Output, place: Home, process: subprocess.Popen[bytes], log: P
             mine = state if state is not None and state.pid == process.pid else None
             if process.poll() is not None:
                 raise _died(mine, process.returncode, log)
-            if mine is not None and mine.ready and mine.release and not (wait_all and mine.missing):
+            if mine is not None and mine.ready and mine.release and not (wait_all and mine.awaited):
                 return mine
             if wait_all and mine is not None and mine.ready and mine.error and mine.training is None:
                 raise ShopkeeperError(f"{mine.error}; without --wait-all the shop is served as it is")
@@ -114,7 +114,8 @@ def _welcome(state: RunState, *, detached: bool) -> str:
     ask = f'-d \'{{"user_id":"{state.some_user}"}}\''
     example = f"curl -s {state.url}/v1/recommendations -H 'content-type: application/json' {ask}"
     stop_by = "shopkeeper down" if detached else "Ctrl-C"
-    missing = f"\nstill to train: {', '.join(state.missing)}" if state.missing else ""
+    missing = f"\nstill to train: {', '.join(state.awaited)}" if state.awaited else ""
+    missing += "".join(f"\nnot trained: {job}: {why}" for job, why in state.unfit.items())
     routes = "\n".join(f"  {route}" for route in state.routes)
     return (
         f"{state.shop_id} is served at {state.url} (release {state.release}; stop with {stop_by})\n{routes}{missing}\n"

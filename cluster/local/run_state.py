@@ -47,6 +47,8 @@ class RunState(BaseModel):
     ray_address: str | None = None
     release: str | None = None
     missing: list[str] = Field(default_factory=list)
+    unfit: dict[str, str] = Field(default_factory=dict)
+    """Job -> what the shop lacks to train it."""
     training: str | None = None
     routes: list[str] = Field(default_factory=list)
     deployments: list[DeploymentState] = Field(default_factory=list)
@@ -54,6 +56,11 @@ class RunState(BaseModel):
     error: str | None = None
     exit_code: int = 1
     updated_s: float = Field(default_factory=time.time)
+
+    @property
+    def awaited(self) -> list[str]:
+        """Jobs that are missing and will come."""
+        return [job for job in self.missing if job not in self.unfit]
 
     def save(self, home: Home) -> None:
         self.updated_s = time.time()

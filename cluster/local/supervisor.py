@@ -27,7 +27,7 @@ from cluster.local.serve_status import deployment_states
 from cluster.local.usage import UsageMeter
 from cluster.output import cause_of
 from cluster.progress import watch
-from training.contracts.errors import ShopkeeperError
+from training.contracts.errors import InputError, ShopkeeperError
 from training.contracts.shop import Shop
 
 TICK_S, POLL_S = 2.0, 0.5
@@ -56,7 +56,7 @@ class Supervisor:
         self.trainer: BackgroundProcess | None = None
         self.painter: BackgroundProcess | None = None
         self.usage, self.progress = UsageMeter(os.getpid()), watch(sys.stderr)
-        self.failed_jobs: dict[str, str] = {}
+        self.failed_jobs: set[str] = set()
         self.state = RunState(pid=os.getpid(), phase="starting", url=self.url, shop_id="", shop="")
 
     @property
@@ -120,10 +120,13 @@ class Supervisor:
         self._save(training=None)
         if finished.ended():
             failure = finished.failure()
-            self.failed_jobs[finished.label] = str(failure)
-            if not self.state.phase == "serving":
+            self.failed_jobs.add(finished.label)
+            if "recommender" in self._untrained(shop):
                 raise failure
-            self._save(error=f"training {finished.label}: {failure}")
+            if isinstance(failure, InputError):
+                self._save(unfit={**self.state.unfit, finished.label: str(failure)})
+            else:
+                self._save(error=f"training {finished.label}: {failure}")
         self._start_training(shop)
 
     def _serve(self, shop: Shop) -> None:

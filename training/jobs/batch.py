@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,12 @@ import ray.data
 from training.contracts.errors import InputError, Problem
 from training.contracts.progress import Progress
 from training.contracts.shop import Shop
-from training.features.profile import EVENT_COLUMNS, EventHistory
+from training.features.item_facts import items_of
+from training.features.profile import EVENT_COLUMNS, EventHistory, Profile
+from training.features.ranking import RankingState, RequestFacts, ranking_inputs
+from training.jobs.past_shop import CANDIDATES
+from training.jobs.ranker import STATE_FILE, upstream_folder
+from training.models.ranker import load_ranker
 from training.models.recommender import Recommender
 
 BLOCK_USERS = 2_048
@@ -26,23 +31,28 @@ RECOMMENDATIONS = pa.schema(
 )
 
 
+Answer = tuple[list[str], npt.NDArray[np.floating]]
+"""Item ids and scores, best first."""
+
+
 class RecommendBatch:
     """The best `limit` items for each user of a batch; one actor loads the bundle once."""
 
-    def __init__(self, folder: str, limit: int, repeats: bool) -> None:
-        self.recommender, self.limit, self.repeats = Recommender.load(Path(folder)), limit, repeats
+    def __init__(self, folder: str, limit: int, shop: str) -> None:
+        self.recommender, self.limit = Recommender.load(Path(folder)), limit
+        self.repeats = Shop(shop).info.repeats
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        histories = batch["history"].to_pylist()
+        answers = self.retrieved(batch["history"].to_pylist(), self.limit)
+        return _rows(batch["user_id"].to_pylist(), answers)
+
+    def retrieved(self, histories: list[list[str]], limit: int) -> list[Answer]:
         masks = None if self.repeats else [self._unseen(history) for history in histories]
-        found, scores = self.recommender.retrieve(histories, self.limit, masks)
-        rows: dict[str, list[Any]] = {name: [] for name in RECOMMENDATIONS.names}
-        for user_id, slots_K, scores_K in zip(batch["user_id"].to_pylist(), found, scores, strict=True):
-            rows["user_id"] += [user_id] * len(slots_K)
-            rows["rank"] += range(1, len(slots_K) + 1)
-            rows["item_id"] += [self.recommender.item_ids[slot] for slot in slots_K]
-            rows["score"] += scores_K.tolist()
-        return pa.table(rows, schema=RECOMMENDATIONS)
+        found, scores = self.recommender.retrieve(histories, limit, masks)
+        return [
+            ([self.recommender.item_ids[slot] for slot in slots_K], scores_K)
+            for slots_K, scores_K in zip(found, scores, strict=True)
+        ]
 
     def _unseen(self, history: list[str]) -> npt.NDArray[np.bool_]:
         mask_S = np.ones(len(self.recommender), np.bool_)
@@ -51,20 +61,69 @@ class RecommendBatch:
         return mask_S
 
 
+class RankBatch(RecommendBatch):
+    """Retrieval's candidates for each user of a batch in the ranker's order, with its scores."""
+
+    def __init__(self, folder: str, limit: int, shop: str) -> None:
+        bundle, opened = Path(folder), Shop(shop)
+        super().__init__(str(upstream_folder(bundle, "recommender")), limit, shop)
+        self.ranker, self.state = load_ranker(bundle), RankingState.load(bundle / STATE_FILE)
+        self.items, self.zone = items_of(opened), opened.info.time_zone
+        self.now_us = int(opened.info.reference_date.timestamp() * 1e6)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        profiles = [
+            Profile(row["user_id"], *(tuple(row[name]) for name in ("history", "kinds", "moments_us", "dwells_s")))
+            for row in batch.to_pylist()
+        ]
+        answers = self.retrieved([list(profile.item_ids) for profile in profiles], max(CANDIDATES, self.limit))
+        inputs = [
+            ranking_inputs(
+                profile=profile, item_ids=item_ids, retrieval_scores_C=np.asarray(scores_C, np.float32),
+                items=self.items, state=self.state, as_of_us=max(self.now_us, profile.newest_us or 0),
+                request=RequestFacts(zone=self.zone),
+            )
+            for profile, (item_ids, scores_C) in zip(profiles, answers, strict=True)
+        ]  # fmt: skip
+        ordered: list[Answer] = []
+        for (item_ids, _), probabilities_CH in zip(answers, self.ranker.predict(inputs), strict=True):
+            scores_C = self.ranker.order(probabilities_CH)
+            best = sorted(range(len(item_ids)), key=lambda place: (-scores_C[place], item_ids[place]))[: self.limit]
+            ordered.append(([item_ids[place] for place in best], scores_C[best]))
+        return _rows([profile.user_id for profile in profiles], ordered)
+
+
+def _rows(user_ids: list[str], answers: Sequence[Answer]) -> pa.Table:
+    rows: dict[str, list[Any]] = {name: [] for name in RECOMMENDATIONS.names}
+    for user_id, (item_ids, scores_K) in zip(user_ids, answers, strict=True):
+        rows["user_id"] += [user_id] * len(item_ids)
+        rows["rank"] += range(1, len(item_ids) + 1)
+        rows["item_id"] += item_ids
+        rows["score"] += scores_K.tolist()
+    return pa.table(rows, schema=RECOMMENDATIONS)
+
+
 def user_histories(shop: Shop) -> Iterator[pa.Table]:
-    """Blocks of user_id and history (interest item ids, oldest first) as of the end of the shop's events."""
+    """Blocks of user_id and the profile (item ids, kinds, moments, dwells; oldest first) at the end of the events."""
     events = EventHistory(shop.table("events", EVENT_COLUMNS))
     users = list(events.users())
     for first in range(0, len(users), BLOCK_USERS):
         block = users[first : first + BLOCK_USERS]
         profiles = [events.profile(user, as_of_us=2**62) for user in block]
-        histories = [list(profile.item_ids) for profile in profiles]
-        yield pa.table({"user_id": block, "history": pa.array(histories, pa.list_(pa.string()))})
+        columns = {
+            "history": ([profile.item_ids for profile in profiles], pa.string()),
+            "kinds": ([profile.kinds for profile in profiles], pa.string()),
+            "moments_us": ([profile.timestamps_us for profile in profiles], pa.int64()),
+            "dwells_s": ([profile.dwells_s for profile in profiles], pa.float64()),
+        }
+        lists = {name: pa.array(values, pa.list_(kind)) for name, (values, kind) in columns.items()}
+        yield pa.table({"user_id": block, **lists})
 
 
 # job -> (blocks of inputs, the class that predicts a batch)
 BATCH_JOBS: dict[str, tuple[Callable[[Shop], Iterator[pa.Table]], type[RecommendBatch]]] = {
     "recommender": (user_histories, RecommendBatch),
+    "ranker": (user_histories, RankBatch),
 }
 
 
@@ -78,7 +137,7 @@ def predict_to_file(
         raise InputError(Problem(table="events", problem="no user has an event: nothing to predict for"))
     predictions = ray.data.from_arrow(blocks).map_batches(
         predictor,
-        fn_constructor_args=(str(folder), limit, shop.info.repeats),
+        fn_constructor_args=(str(folder), limit, str(shop.path.absolute())),
         batch_size=BATCH_USERS,
         batch_format="pyarrow",
         concurrency=workers,

@@ -74,6 +74,13 @@ def recommender_folder(config: RankerConfig) -> Path:
     return folder
 
 
+def upstream_folder(folder: Path, job: str) -> Path:
+    """The bundle of `job` that a bundle was trained on top of: beside it in the store, else where it was then."""
+    manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    beside = folder.parents[1] / job / manifest.upstream.get(job, "none")
+    return beside if (beside / MANIFEST).is_file() else Path(manifest.config["upstream"][job])
+
+
 def fit(
     config: RankerConfig, data: RankerData, report: Report, out: Path, *, progress: Progress = NoProgress()
 ) -> FitResult:
@@ -273,6 +280,7 @@ def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress
     """`metrics` of the bundle on the test part of `shop`, and its `baselines` as they were at training."""
     manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     ranker, config = load_ranker(folder), RankerConfig.model_validate(manifest.config)
+    config = config.model_copy(update={"upstream": {"recommender": str(upstream_folder(folder, "recommender"))}})
     progress.stage(f"reading {shop.path}")
     data = load(shop, config)
     metrics = {**judged(ranker, data.slates["test"], data.heads), **two_stages(ranker, data)}

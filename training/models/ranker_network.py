@@ -63,6 +63,8 @@ class RankerNetwork(nn.Module):
             self.attention = nn.Sequential(
                 nn.Linear(3 * self.width + recent + 1, config.attention), nn.SiLU(), nn.Linear(config.attention, 1)
             )
+            nn.init.zeros_(self.attention[-1].weight)
+            nn.init.zeros_(self.attention[-1].bias)
         self.dropout = nn.Dropout(config.dropout)
         self.deep = nn.Sequential(
             nn.Linear(3 * self.width + shared + recent, first), nn.SiLU(), nn.Dropout(config.dropout),
@@ -114,14 +116,14 @@ class RankerNetwork(nn.Module):
     def _weights(
         self, batch: Batch, item_ND: Tensor, recent_NRD: Tensor, recent_NRF: Tensor, present_NR: Tensor
     ) -> Tensor:
-        """How much each recent item counts for this candidate, [N, R]."""
+        """How much each recent item counts for this candidate, [N, R]; untrained attention is the plain mean."""
+        mean_NR = present_NR / present_NR.sum(1, keepdim=True).clamp(min=1)
         if self.pooling != "din":
-            return present_NR / present_NR.sum(1, keepdim=True).clamp(min=1)
+            return mean_NR
         item_NRD = item_ND[:, None].expand_as(recent_NRD)
         alike_NR1 = _trait_cosines(batch.codes_NK[:, SINGLE:], batch.recent_NRK[..., SINGLE:])[..., None]
         unit_NRX = torch.cat([item_NRD, recent_NRD, item_NRD * recent_NRD, recent_NRF, alike_NR1], -1)
-        weights_NR: Tensor = torch.sigmoid(self.attention(unit_NRX)[..., 0]) * present_NR
-        return weights_NR
+        return 2 * torch.sigmoid(self.attention(unit_NRX)[..., 0]) * mean_NR
 
     def _position_bias(self, positions_N: Tensor) -> Tensor:
         shown_N1 = (positions_N >= 0)[:, None]

@@ -1,0 +1,62 @@
+"""The ranker on the sample shop and on complete-journey: DIN, its ablation, logistic regression, and two stages.
+
+python tests/bench/ranker_quality.py --shop sample=SHOP --shop complete-journey=SHOP --seeds 3
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from record import Recording
+from running_shop import run
+
+
+def train(home: Path, shop: str, seed: int) -> dict[str, Any]:
+    """`shopkeeper train ranker` with the default config, in process on one thread."""
+    result = run(home, "train", "ranker", "--data", shop, "--workers", "0", "--seed", str(seed))
+    return {
+        "bundled": result["model"],
+        "test": {result["model"]: result["metrics"], **result["baselines"]},
+        "train_seconds": result["train_seconds"],
+        "cpu_seconds": result["cpu_seconds"],
+        "notes": result["notes"],
+    }
+
+
+def spread(runs: Sequence[dict[str, Any]], model: str, metric: str) -> dict[str, float]:
+    values = [one["test"][model][metric] for one in runs]
+    return {"mean": sum(values) / len(values), "least": min(values), "most": max(values)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shop", action="append", required=True, help="NAME=FOLDER of an imported shop; repeatable")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=100, help="of the recommender below; 0 takes its best baseline")
+    options = parser.parse_args()
+    recording = Recording("ranker_quality", seeds=range(options.seeds))
+    figures: dict[str, Any] = {"recommender_epochs": options.epochs}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, shop in (given.split("=", 1) for given in options.shop):
+            home = Path(folder) / name
+            recommender = run(
+                home, "train", "recommender", "--data", shop, "--workers", "0", "--set", f"epochs={options.epochs}"
+            )
+            runs = [train(home, shop, seed) for seed in range(options.seeds)]
+            figures[name] = {
+                "recommender": recommender["model"],
+                "mean": {
+                    model: {metric: spread(runs, model, metric) for metric in ("auc", "gauc", "logloss", "ece")}
+                    for model in ("din", "wide_and_deep", "logistic_regression")
+                },
+                "runs": runs,
+            }
+            recording.write(figures)
+
+
+if __name__ == "__main__":
+    main()
