@@ -27,6 +27,7 @@ USERS, ITEMS, SEED = 60, 37, 3
 SIZES = TransformerConfig(dim=8, dropout=0.0, max_len=12)
 SMALL = {
     "tokens_per_step": 60, "negatives": 11, "learning_rate": 0.01, "item_learning_rate": 0.01,
+    "weight_decay": 0.01,
     "full_softmax_items": 0, "patience": 99,
 }  # fmt: skip
 HISTORIES = [np.arange(length, dtype=np.int32) * 5 % ITEMS for length in (1, 4, 9)]

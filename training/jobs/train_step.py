@@ -17,11 +17,15 @@ from training.jobs.packing import Batch, Compact
 from training.jobs.row_optimizers import LazyAdamW, RowOptimizer, RowwiseAdagrad
 from training.jobs.sharded_embedding import ShardedEmbedding
 from training.jobs.training_config import TrainingConfig
+from training.jobs.weight_average import WeightAverage
 from training.jobs.workers import Workers
 from training.losses import Bonus, full_softmax_loss, sampled_softmax_loss
 from training.metrics import Ints
 from training.models.precision import fast_dtype
 from training.models.sequence_transformer import Tower
+
+BETAS = (0.9, 0.98)
+"""An item is met once in some hundred steps: a longer memory of its gradients' squares is mostly of zeros."""
 
 
 class Diverged(ShopkeeperError):
@@ -37,8 +41,10 @@ class TrainStep:
         self.tower, self.config, self.workers = tower, config, workers
         self.table = tower.item if isinstance(tower.item, ShardedEmbedding) else None
         self.optimizer = torch.optim.AdamW(
-            tower.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+            tower.parameters(), lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay, fused=True
         )
+        # Item rows that few steps touch have no average to follow.
+        self.average = WeightAverage(tower, config.average_decay if self.table is None else 0.0)
         self.sampler = NegativeSampler(train, counts_I, config.negatives)
         self.watch = LossWatch(len(counts_I), config.largest_loss)
         on_gpu = workers.device.type == "cuda"
@@ -56,6 +62,7 @@ class TrainStep:
         if fault is not None:
             raise Diverged(fault)
         self.optimizer.step()
+        self.average.update()
         if self.table is not None:
             self.table.step()
         return float(loss.detach())

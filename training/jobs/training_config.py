@@ -20,7 +20,14 @@ class TrainingConfig(BaseModel):
         default="constant",
         description="of learning_rate; cosine rises for one epoch and falls until the last of `epochs`",
     )
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    average_decay: float = Field(
+        default=0.998,
+        ge=0,
+        lt=1,
+        description="of the average of the weights that is judged and served; 0 serves the last step's. Item rows of a "
+        "sampled softmax have none",
+    )
     tokens_per_step: int = Field(default=920, ge=1)
     full_softmax_items: int = Field(default=30_000, ge=0, description="larger catalogues get sampled softmax")
     threads: int = Field(default=1, ge=1, description="of torch; beside other work more than one is slower")

@@ -14,26 +14,29 @@ from torch import Tensor
 from training.contracts.atomic import write_json
 from training.jobs.course import Course
 from training.jobs.sharded_embedding import ShardedEmbedding
-from training.jobs.workers import Workers
-from training.models.sequence_transformer import SequenceTransformer, Tower
+from training.jobs.train_step import TrainStep
+from training.models.sequence_transformer import SequenceTransformer
 
 TENSORS_FILE = "checkpoint.safetensors"
 STATE_FILE = "checkpoint.json"
-BEST = "best."
+BEST, AVERAGE = "best.", "average."
+AVERAGED_STEPS = "averaged_steps"
 ITEM_ROWS, BEST_ITEM_ROWS = "items", "best-items"
 ITEMS_PER_PIECE = 1 << 16
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 class TrainingState:
-    """The tower, its optimiser and where present its table of item rows, with the best of them so far.
+    """The tower, its average, its optimiser and where present its table of item rows, with the best of them so far.
 
     Every worker holds the same tower; a table that is dealt over the workers is saved by each of them and may be
     restored by another number of workers.
     """
 
-    def __init__(self, tower: Tower, optimizer: torch.optim.Optimizer, *, items: int, workers: Workers) -> None:
-        self.tower, self.optimizer, self.items, self.workers = tower, optimizer, items, workers
+    def __init__(self, step: TrainStep, *, items: int) -> None:
+        self.tower, self.optimizer, self.average = step.tower, step.optimizer, step.average
+        self.items, self.workers = items, step.workers
+        tower = step.tower
         self.table = tower.item if isinstance(tower.item, ShardedEmbedding) else None
         self._folder = tempfile.TemporaryDirectory()
         self._best_rows = Path(self._folder.name)
@@ -69,7 +72,7 @@ class TrainingState:
         """This worker's part of a checkpoint; the parts of all workers in one folder are the whole."""
         if self.workers.rank == 0:
             save_file(self._tensors(), folder / TENSORS_FILE)
-            write_json(folder / STATE_FILE, vars(course))
+            write_json(folder / STATE_FILE, {**vars(course), AVERAGED_STEPS: self.average.steps})
         if self.table is not None and self.table.holds_files:
             self.table.save(folder, ITEM_ROWS, moments=True)
             for path in self._best_rows.iterdir():
@@ -85,6 +88,8 @@ class TrainingState:
         tensors = load_file(folder / TENSORS_FILE, device=str(self.workers.device))
         self.tower.load_state_dict({name: tensors[name] for name in self._best})
         self._best = {name: tensors[BEST + name] for name in self._best}
+        averages = {name: tensors[AVERAGE + name] for name in self.average.weights}
+        self.average.restore(averages, document.pop(AVERAGED_STEPS))
         for name, parameter in self.tower.named_parameters():
             self.optimizer.state[parameter] = {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS}
         return Course(**document)
@@ -92,6 +97,7 @@ class TrainingState:
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {name: tensor.detach().clone() for name, tensor in self.tower.state_dict().items()}
         tensors |= {BEST + name: tensor for name, tensor in self._best.items()}
+        tensors |= {AVERAGE + name: tensor for name, tensor in self.average.weights.items()}
         names = {parameter: name for name, parameter in self.tower.named_parameters()}
         for parameter, state in self.optimizer.state.items():
             tensors |= {f"{moment}.{names[parameter]}": state[moment] for moment in MOMENTS}

@@ -82,7 +82,7 @@ class TransformerTraining:
         self.step = TrainStep(self.tower, config, split.train, training_counts(split.train, items), workers=workers)
         # A plan's number of steps is the same in every epoch.
         self.steps_per_epoch = math.ceil(len(self.packing.plan(np.random.default_rng(seed))) / workers.size)
-        self.state = TrainingState(self.tower, self.step.optimizer, items=items, workers=workers)
+        self.state = TrainingState(self.step, items=items)
         self.course = Course()
         self.kept: Path | None = None
 
@@ -105,15 +105,14 @@ class TransformerTraining:
         loss, tokens, examples = self._train(epoch, progress)
         (train_cpu_s,) = self.workers.sum([time.process_time() - cpu])
         times = self.workers.times(time.monotonic() - wall)
-        model = self.state.model()
-        score = judge(model) if model is not None else 0.0
-        seconds = time.monotonic() - wall
-        score, seconds = self.workers.from_first([score, seconds])
+        with self.step.average.swapped_in():
+            (score,) = self.workers.from_first([self._score(judge)])
+            if score > course.best:
+                course.best, course.best_epoch = score, epoch
+                self.state.keep_as_best()
+        (seconds,) = self.workers.from_first([time.monotonic() - wall])
         course.epoch, course.seconds, course.examples = epoch, course.seconds + seconds, course.examples + examples
         course.cpu_seconds, course.tokens = course.cpu_seconds + train_cpu_s, course.tokens + tokens
-        if score > course.best:
-            course.best, course.best_epoch = score, epoch
-            self.state.keep_as_best()
         line = {
             "epoch": float(epoch),
             "loss": loss,
@@ -126,6 +125,10 @@ class TransformerTraining:
         }
         course.curve.append(line)
         return line
+
+    def _score(self, judge: Judge) -> float:
+        model = self.state.model()
+        return judge(model) if model is not None else 0.0
 
     def _train(self, epoch: int, progress: Progress) -> tuple[float, int, int]:
         """Mean loss, tokens and examples of one epoch over all workers; raises where the training has gone wrong."""

@@ -136,6 +136,8 @@ class Tower(nn.Module):
         self.content = content
         self.repetition = Repetition(config.dim) if repeats else None
         self.place = nn.Embedding(config.max_len, config.dim)
+        # Without it the small vectors of the items drown in what the blocks add.
+        self.input_norm: nn.Module = nn.LayerNorm(config.dim)
         self.blocks = nn.ModuleList(BLOCKS[config.block](config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.dim)
         self.dropout = Dropout(config.dropout)
@@ -150,7 +152,7 @@ class Tower(nn.Module):
     def forward(self, tokens_BL: Tensor, lengths_B: Tensor, items_ID: Tensor) -> Tensor:
         # Places count from the newest token, so that "just now" is one place at any length.
         places_BL = (lengths_B[:, None] - 1 - torch.arange(tokens_BL.shape[1], device=tokens_BL.device)).clamp_(min=0)
-        x_BLD = self.dropout(functional.embedding(tokens_BL, items_ID) + self.place(places_BL))
+        x_BLD = self.dropout(self.input_norm(functional.embedding(tokens_BL, items_ID) + self.place(places_BL)))
         for block in self.blocks:
             x_BLD = block(x_BLD)
         return self.norm(x_BLD)
@@ -205,6 +207,8 @@ class SequenceTransformer(VectorRetriever):
         sizes = dict(settings)
         items, repeats = sizes.pop("items"), sizes.pop("repeats")
         tower = Tower(items, TransformerConfig(**sizes), repeats=repeats)
+        if "input_norm.weight" not in arrays:  # a bundle from before there was one
+            tower.input_norm = nn.Identity()
         tower.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
         return cls(tower)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tests.gloo_workers import HISTORIES, ITEMS, SEED, SIZES, do, run, training
 from training.jobs.packing import Compact
+from training.jobs.train_step import BETAS
 from training.jobs.workers import Workers
 from training.losses import sampled_softmax_loss
 from training.models.sequence_transformer import SequenceTransformer, Tower
@@ -65,7 +66,7 @@ class DenseOracle:
         self.tower.load_state_dict({**source.state_dict(), "item.weight": rows})
         self.training.step.tower = self.training.step._forward = self.tower
         dense = [parameter for key, parameter in self.tower.named_parameters() if key != "item.weight"]
-        self.dense = torch.optim.AdamW(dense, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        self.dense = torch.optim.AdamW(dense, lr=LEARNING_RATE, betas=BETAS, weight_decay=WEIGHT_DECAY)
         self.rows = {"adamw": self._adamw, "rowwise_adagrad": self._adagrad}[optimizer]
         self.moments = [torch.zeros(ITEMS), torch.zeros(ITEMS, SIZES.dim), torch.zeros(ITEMS, SIZES.dim)]
 
