@@ -35,9 +35,13 @@ def test_it_is_swapped_in_for_a_block_even_if_that_fails() -> None:
     average = WeightAverage(module, 0.9)
     walked(average, module, [1.0, 3.0] * 100)
     averaged = average.weights["weight"].item()
-    with pytest.raises(RuntimeError), average.swapped_in():
+
+    def fail() -> None:
         assert module.weight.item() == averaged
         raise RuntimeError
+
+    with pytest.raises(RuntimeError), average.swapped_in():
+        fail()
     assert module.weight.item() == 3.0
     assert average.weights["weight"].item() == averaged
 
