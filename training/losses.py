@@ -69,6 +69,17 @@ class Bonus:
         return (self.gain_NH * (self.counts_NH & (self.codes_NH == targets_N[:, None]))).sum(dim=1)
 
 
+def contrastive_loss(one_KD: Tensor, other_KD: Tensor, weights_K: Tensor, *, temperature: float) -> Tensor:
+    """Each row's vector must be told from all others by its partner's, both ways; a weighted mean over the K rows.
+
+    Source: van den Oord et al., 2018 (InfoNCE); between an item's id and its content, Wei et al., CLCRec, MM 2021.
+    """
+    unit_KD, partner_KD = functional.normalize(one_KD, dim=1), functional.normalize(other_KD, dim=1)
+    logits_KK, own_K = unit_KD @ partner_KD.t() / temperature, torch.arange(len(one_KD), device=one_KD.device)
+    losses_K = sum(functional.cross_entropy(side, own_K, reduction="none") for side in (logits_KK, logits_KK.t())) / 2
+    return (losses_K * weights_K).sum() / weights_K.sum()
+
+
 def full_softmax_loss(
     x_ND: Tensor,
     items_ID: Tensor,

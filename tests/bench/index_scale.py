@@ -11,7 +11,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +173,8 @@ def machines(figures: dict[int, dict[str, Any]], items: int = 10**9) -> dict[str
     }  # fmt: skip
 
 
-def run(items: Mixture, users: Mixture, sizes: dict[Kind, Sequence[int]], queries: int) -> dict[str, Any]:
-    """Every kind at its sizes, smallest first."""
+def run(items: Mixture, users: Mixture, sizes: dict[Kind, Sequence[int]], queries: int) -> Iterator[dict[str, Any]]:
+    """Every kind at its sizes, smallest first; all that is known so far, after each size."""
     queries_QD = users.draw(queries, seed=2)
     figures: dict[str, dict[int, dict[str, Any]]] = {kind: {} for kind in sizes}
     for size in sorted({size for wanted in sizes.values() for size in wanted}):
@@ -183,15 +183,16 @@ def run(items: Mixture, users: Mixture, sizes: dict[Kind, Sequence[int]], querie
         for kind in (kind for kind, wanted in sizes.items() if size in wanted):
             figures[kind][size] = measure(kind, vectors_ND, queries_QD, None if kind == "exact" else best_QK)
             print(kind, size, figures[kind][size], flush=True)
+        yield {kind: summary(said) for kind, said in figures.items() if said}
+
+
+def summary(by_items: dict[int, dict[str, Any]]) -> dict[str, Any]:
     names = ("build_cpu_s", "p50_cpu_ms", "p99_cpu_ms")
     return {
-        kind: {
-            "by_items": said,
-            "slope_against_items": {name: slope(said, name) for name in names},
-            "a_billion_items": machines(said),
-        }
-        for kind, said in figures.items()
-    }  # fmt: skip
+        "by_items": dict(by_items),
+        "slope_against_items": {name: slope(by_items, name) for name in names},
+        "a_billion_items": machines(by_items),
+    }
 
 
 def load_average() -> float:
@@ -205,23 +206,24 @@ def main() -> None:
     parser.add_argument("--ivf-pq-only", type=int, nargs="*", default=[10_000_000])
     parser.add_argument("--without-graph-above", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument("--name", default="index_scale", help="of the recorded result")
     options = parser.parse_args()
     faiss.omp_set_num_threads(1)
-    recording, load_before = Recording("index_scale", seeds=[1, 2]), load_average()
+    recording, load_before = Recording(options.name, seeds=[1, 2]), load_average()
     with np.load(options.vectors) as learned:
         items, users = Mixture.fitted(learned["items"], 256), Mixture.fitted(learned["users"], 256)
     sizes: dict[Kind, Sequence[int]] = {kind: list(options.sizes) for kind in INDEXES}
     sizes["hnsw"] = [size for size in options.sizes if size <= options.without_graph_above]
     sizes["ivf_pq"] = [*options.sizes, *options.ivf_pq_only]
-    figures = run(items, users, sizes, options.queries)
-    recording.write({
-        "vectors": "256 Gaussians fitted to learned item and user vectors, dim 64; one thread; top 100",
-        "times_bare": "CPU time of the median query over that of FAISS with the same structure and settings",
-        "load_average": [load_before, load_average()],
-        "peak_resident_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "config": IndexConfig().model_dump(),
-        **figures,
-    })  # fmt: skip
+    for figures in run(items, users, sizes, options.queries):
+        recording.write({
+            "vectors": "256 Gaussians fitted to learned item and user vectors, dim 64; one thread; top 100",
+            "times_bare": "CPU time of the median query over that of FAISS with the same structure and settings",
+            "load_average": [load_before, load_average()],
+            "peak_resident_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "config": IndexConfig().model_dump(),
+            **figures,
+        })  # fmt: skip
 
 
 if __name__ == "__main__":

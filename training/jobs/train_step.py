@@ -19,13 +19,17 @@ from training.jobs.sharded_embedding import ShardedEmbedding
 from training.jobs.training_config import TrainingConfig
 from training.jobs.weight_average import WeightAverage
 from training.jobs.workers import Workers
-from training.losses import Bonus, full_softmax_loss, sampled_softmax_loss
+from training.losses import Bonus, contrastive_loss, full_softmax_loss, sampled_softmax_loss
 from training.metrics import Ints
 from training.models.precision import fast_dtype
 from training.models.sequence_transformer import Tower
 
 BETAS = (0.9, 0.98)
 """An item is met once in some hundred steps: a longer memory of its gradients' squares is mostly of zeros."""
+
+RARE = 10.0
+"""Training interactions at which an item's part in the contrastive loss is halved."""
+CONTRAST_TEMPERATURE = 0.2
 
 
 class Diverged(ShopkeeperError):
@@ -38,7 +42,7 @@ class TrainStep:
     def __init__(
         self, tower: Tower, config: TrainingConfig, train: Sequences, counts_I: Ints, *, workers: Workers
     ) -> None:
-        self.tower, self.config, self.workers = tower, config, workers
+        self.tower, self.config, self.counts_I, self.workers = tower, config, counts_I, workers
         self.table = tower.item if isinstance(tower.item, ShardedEmbedding) else None
         self.optimizer = torch.optim.AdamW(
             tower.parameters(), lr=config.learning_rate, betas=BETAS, weight_decay=config.weight_decay, fused=True
@@ -73,18 +77,40 @@ class TrainStep:
             group["lr"] = self.config.learning_rate * share
 
     def loss(self, batch: Batch, rng: np.random.Generator) -> Tensor:
-        if self.table is None:
-            batch, items_ID = batch.to(self.workers.device), self.tower.item_vectors()
-            x_PD, bonus = self._read(batch, items_ID)
-            return full_softmax_loss(x_PD, items_ID, batch.targets_P, bonus=bonus, dtype=self.product_dtype)
+        return self._full(batch) if self.table is None else self._sampled(batch, rng)
+
+    def _full(self, batch: Batch) -> Tensor:
+        batch, own_ID = batch.to(self.workers.device), self.tower.own_vectors()
+        items_ID = self.tower.with_content(own_ID)
+        x_PD, bonus = self._read(batch, items_ID)
+        loss = full_softmax_loss(x_PD, items_ID, batch.targets_P, bonus=bonus, dtype=self.product_dtype)
+        targets_T = batch.targets_P.unique()
+        return loss + self._contrast(own_ID[targets_T], targets_T)
+
+    def _sampled(self, batch: Batch, rng: np.random.Generator) -> Tensor:
         compact, device = Compact.of(batch, self.sampler.draw(rng)), self.workers.device
-        batch, items_KD = compact.batch.to(device), self.tower.item_vectors(compact.codes_K.to(device))
+        batch, codes_K = compact.batch.to(device), compact.codes_K.to(device)
+        own_KD = self.tower.own_vectors(codes_K)
+        items_KD = self.tower.with_content(own_KD, codes_K)
         x_PD, bonus = self._read(batch, items_KD)
-        return sampled_softmax_loss(
+        loss = sampled_softmax_loss(
             x_PD, items_KD, batch.targets_P, compact.negatives_S.to(device),
             self.sampler.log_q(compact.codes_K).to(device),
             bonus=bonus, dtype=torch.bfloat16 if self.mixed else torch.float32,
         )  # fmt: skip
+        places_T = batch.targets_P.unique()
+        return loss + self._contrast(own_KD[places_T], codes_K[places_T])
+
+    def _contrast(self, own_TD: Tensor, codes_T: Tensor) -> Tensor:
+        """Of the items to be foretold in this step, each once."""
+        content = self.tower.content
+        if not self.config.contrast or content is None:
+            return own_TD.new_zeros(())
+        counts_T = torch.from_numpy(self.counts_I[codes_T.cpu().numpy()]).to(own_TD)
+        loss = contrastive_loss(
+            own_TD, content.alone(codes_T), RARE / (RARE + counts_T), temperature=CONTRAST_TEMPERATURE
+        )
+        return self.config.contrast * loss
 
     def _read(self, batch: Batch, items_ID: Tensor) -> tuple[Tensor, Bonus | None]:
         """x_PD of the batch's pairs, and what the items of each history gain, where they may come again."""

@@ -46,6 +46,11 @@ class TrainingConfig(BaseModel):
         description="larger catalogues have the rows of their item table dealt over the workers, and sampled softmax; "
         "null never: every worker holds them all",
     )
+    contrast: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the loss that draws an item's id and its content together, the more the rarer it is",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="of the transformer's activations; auto is bfloat16 on a GPU, else float32"
     )

@@ -68,7 +68,7 @@ class ItemContent(nn.Module):
             parts.append(ItemText(text_IT, dim))
         if not parts:
             raise ValueError("an item's content needs features or text")
-        self.parts = nn.ModuleList(parts)
+        self.dim, self.parts = dim, nn.ModuleList(parts)
         self.fusion = CrossAttention(len(parts), dim) if len(parts) > 1 else None
         self.id_dropout = RowDropout(id_dropout)
 
@@ -78,7 +78,14 @@ class ItemContent(nn.Module):
         return sum(len(part.table) for part in self.parts if isinstance(part, ItemFeatures))
 
     def forward(self, own_KD: Tensor, codes_K: Tensor | None = None) -> Tensor:
-        own_KD = self.id_dropout(own_KD)
+        return self._fused(self.id_dropout(own_KD), codes_K)
+
+    def alone(self, codes_K: Tensor) -> Tensor:
+        """What these items are without their ids, [K, D]: the vector of one that nobody has met."""
+        place = next(self.parameters())
+        return self._fused(torch.zeros(len(codes_K), self.dim, device=place.device, dtype=place.dtype), codes_K)
+
+    def _fused(self, own_KD: Tensor, codes_K: Tensor | None) -> Tensor:
         if self.fusion is None:
             return own_KD + self.parts[0](codes_K)
         parts_KMD = torch.stack([part(codes_K) for part in self.parts], dim=1)

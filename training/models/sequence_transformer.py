@@ -146,8 +146,14 @@ class Tower(nn.Module):
 
     def item_vectors(self, codes_K: Tensor | None = None) -> Tensor:
         """items_ID, what tokens are read as and scores are made with; of these items only, [K, D], where given."""
-        own = self.item.weight if codes_K is None else self.item(codes_K)
-        return own if self.content is None else self.content(own, codes_K)
+        return self.with_content(self.own_vectors(codes_K), codes_K)
+
+    def own_vectors(self, codes_K: Tensor | None = None) -> Tensor:
+        """What the ids alone stand for; of a dealt table to be asked once a step."""
+        return self.item.weight if codes_K is None else self.item(codes_K)
+
+    def with_content(self, own_KD: Tensor, codes_K: Tensor | None = None) -> Tensor:
+        return own_KD if self.content is None else self.content(own_KD, codes_K)
 
     def forward(self, tokens_BL: Tensor, lengths_B: Tensor, items_ID: Tensor) -> Tensor:
         # Places count from the newest token, so that "just now" is one place at any length.
