@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.losses import CHUNK_ROWS, Bonus, full_softmax_loss, sampled_softmax_loss
+from training.losses import CHUNK_ROWS, Bonus, contrastive_loss, full_softmax_loss, sampled_softmax_loss
 
 
 def problem(scale: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -70,3 +70,19 @@ def test_a_bonus_is_part_of_the_logits(scale: float) -> None:
         ):
             assert (ours - theirs).norm() <= 1e-3 * theirs.norm()
     assert torch.isfinite(found)
+
+
+def test_contrast_is_least_where_partners_point_alike() -> None:
+    one_KD, weights_K = torch.eye(4), torch.ones(4)
+    alike = contrastive_loss(one_KD, 3 * one_KD, weights_K, temperature=0.2)
+    apart = contrastive_loss(one_KD, one_KD.roll(1, 0), weights_K, temperature=0.2)
+    assert alike < 0.05 < apart
+
+
+def test_contrast_counts_rows_by_their_weights() -> None:
+    generator = torch.Generator().manual_seed(0)
+    one_KD, other_KD = (torch.randn(5, 8, generator=generator) for _ in range(2))
+    whole = contrastive_loss(one_KD, other_KD, torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0]), temperature=0.5)
+    logits_KK = functional.normalize(one_KD, dim=1) @ functional.normalize(other_KD, dim=1).t() / 0.5
+    expected = -(logits_KK.log_softmax(1)[0, 0] + logits_KK.log_softmax(0)[0, 0]) / 2
+    assert whole.item() == pytest.approx(expected.item(), rel=1e-5)

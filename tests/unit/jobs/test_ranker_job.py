@@ -9,20 +9,26 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from training.bundles.registry import Registry
 from training.bundles.store import BundleStore
 from training.contracts.errors import InputError, ShopkeeperError
 from training.contracts.shop import Shop, ShopInfo, new_shop
+from training.features.ranking import RankingState
 from training.features.sequences import interest_histories, leave_one_out
 from training.features.vocabulary import Vocabulary
+from training.jobs.batch import RECOMMENDATIONS, RankBatch, user_histories
 from training.jobs.job import FitResult, LocalReport
 from training.jobs.publish import publish
-from training.jobs.ranker import JOB, RankerConfig
+from training.jobs.ranker import JOB, RankerConfig, load
+from training.jobs.ranker_calibration import RETRIEVALS_ORDER, calibrated
 from training.jobs.ranker_data import RankerData
+from training.jobs.ranker_judging import two_stages
 from training.jobs.slates import served_slates
 from training.models.popularity import Popularity, training_counts
 from training.models.ranker import load_ranker
+from training.models.ranker_network import RankerNetwork
 from training.models.recommender import Recommender
 
 BRANDS, ITEMS_EACH, USERS, EVENTS = 6, 5, 120, 8
@@ -30,7 +36,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 SMALL = {"epochs": 3, "negatives": 8, "choices": 400, "learning_rate": 0.01}
 
 
-def write_shop(path: Path, *, log: bool) -> Shop:
+def write_shop(path: Path, *, log: bool, ordinal: bool = False) -> Shop:
     """Users view their brand; of each slate they click what is of it, and buy half of that."""
     rng = np.random.default_rng(0)
     items = [
@@ -39,7 +45,7 @@ def write_shop(path: Path, *, log: bool) -> Shop:
     events, answers = [], []
     for user in range(USERS):
         for step in range(EVENTS):
-            when = START + timedelta(hours=int(rng.integers(20)), days=step)
+            when = START + timedelta(hours=0 if ordinal else int(rng.integers(20)), days=step)
             common = {"user_id": f"u{user:03d}", "timestamp": when, "context": {"device": "mobile"}}
             slate = rng.permutation(BRANDS * ITEMS_EACH)[:6].tolist()
             own = [item for item in slate if item % BRANDS == user % BRANDS]
@@ -60,7 +66,9 @@ def write_shop(path: Path, *, log: bool) -> Shop:
                     **common, "event_id": f"{name}{kind}", "type": kind, "item_id": f"i{item:02d}",
                     "recommendation_id": name if own and log else None,
                 })  # fmt: skip
-    info = ShopInfo(shop_id="brands", reference_date=START + timedelta(days=30), positive_types=("view",))
+    info = ShopInfo(
+        shop_id="brands", reference_date=START + timedelta(days=30), positive_types=("view",), ordinal_time=ordinal,
+    )  # fmt: skip
     with new_shop(path, info) as writer:
         writer.write("items", pa.Table.from_pylist(items))
         writer.write("events", pa.Table.from_pylist(events).drop_columns(["context"]))
@@ -86,8 +94,10 @@ def write_recommender(shop: Shop, home: Path) -> Path:
     return store.fetch(shop.info.shop_id, "recommender", manifest.version)
 
 
-def fitted(folder: Path, *, log: bool, **changes: object) -> tuple[RankerConfig, RankerData, FitResult]:
-    shop = write_shop(folder / "shop", log=log)
+def fitted(
+    folder: Path, *, log: bool, ordinal: bool = False, **changes: object
+) -> tuple[RankerConfig, RankerData, FitResult]:
+    shop = write_shop(folder / "shop", log=log, ordinal=ordinal)
     upstream = {"recommender": str(write_recommender(shop, folder / "home"))}
     config = RankerConfig.model_validate({**SMALL, **changes, "upstream": upstream})
     data = JOB.load(shop, config)
@@ -143,6 +153,62 @@ def test_a_shop_without_a_log_learns_from_what_was_chosen(tmp_path: Path) -> Non
     assert data.heads == ("click",)
     assert any("no served log" in note for note in result.notes)
     assert result.metrics["auc"] > 0.8
+
+
+def test_where_times_are_only_an_order_each_users_last_choice_is_test(tmp_path: Path) -> None:
+    _, data, result = fitted(tmp_path, log=False, ordinal=True, epochs=1)
+    assert any("only an order" in note for note in result.notes)
+    newest_us = max(slate.as_of_us for slate in data.slates["test"].slates)
+    assert {slate.as_of_us for slate in data.slates["test"].slates} == {newest_us}
+    users = [slate.user_id for slate in data.slates["test"].slates]
+    assert len(users) == len(set(users))
+    for part in ("train", "validation"):
+        assert all(slate.as_of_us < newest_us for slate in data.slates[part].slates)
+    assert not {(slate.user_id, slate.as_of_us) for slate in data.slates["train"].slates} & {
+        (slate.user_id, slate.as_of_us) for slate in data.slates["validation"].slates
+    }
+
+
+def test_a_network_that_gains_nothing_leaves_retrievals_order(
+    logged: tuple[RankerConfig, RankerData, FitResult],
+) -> None:
+    _, data, _ = logged
+    config = RankerConfig()
+    torch.manual_seed(0)
+    network = RankerNetwork(data.state.sizes(), config.network, "din")  # reads nothing: its inputs have no scale yet
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.zero_()
+    ranker = calibrated(network, "din", config.network, data)
+    assert ranker.settings.calibration["choice"] == RETRIEVALS_ORDER
+    metrics = two_stages(ranker, data)
+    assert metrics["two_stage_ndcg@10"] == pytest.approx(metrics["one_stage_ndcg@10"])
+
+
+def test_a_bundle_is_judged_with_the_vocabularies_it_was_trained_with(
+    logged: tuple[RankerConfig, RankerData, FitResult],
+) -> None:
+    config, data, _ = logged
+    vocabularies = {**data.state.vocabularies, "brand": ["b0"]}
+    fewer = RankingState.model_validate({**data.state.model_dump(), "vocabularies": vocabularies})
+    again = load(data.shop, config, fewer)
+    assert again.state.sizes()["brand"] == 2
+    brands = {code for one in again.slates["test"].inputs for code in one.codes_CK[:, 3].tolist()}
+    assert brands == {0, 1}
+
+
+def test_batches_are_ranked_as_they_are_served(
+    logged: tuple[RankerConfig, RankerData, FitResult], tmp_path: Path
+) -> None:
+    config, data, result = logged
+    store, registry = BundleStore(tmp_path / "bundles"), Registry(tmp_path / "releases", data.shop.info.shop_id)
+    manifest = publish(result, job="ranker", shop=data.shop, config=config, store=store, registry=registry)
+    bundle = store.fetch(data.shop.info.shop_id, "ranker", manifest.version)
+    rows = RankBatch(str(bundle), 5, str(data.shop.path))(next(user_histories(data.shop)).slice(0, 3))
+    assert rows.schema == RECOMMENDATIONS
+    assert rows["rank"].to_pylist() == [1, 2, 3, 4, 5] * 3
+    scores = rows["score"].to_numpy().reshape(3, 5)
+    assert (np.diff(scores, axis=1) <= 0).all()
 
 
 def test_another_vocabulary_or_other_columns_are_refused_with_the_difference(
