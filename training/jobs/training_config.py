@@ -15,7 +15,7 @@ class TrainingConfig(BaseModel):
     epochs: int = Field(default=100, ge=0, description="at most; 0 leaves the transformer out")
     patience: int = Field(default=4, ge=1, description="epochs without a better validation before it stops")
     max_train_s: float = Field(default=200.0, gt=0, description="wall clock of all epochs together")
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     schedule: Literal["constant", "cosine"] = Field(
         default="constant",
         description="of learning_rate; cosine rises for one epoch and falls until the last of `epochs`",

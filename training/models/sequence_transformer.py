@@ -31,9 +31,9 @@ class TransformerConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     dim: int = Field(default=64, ge=4, le=1024, description="width D of item and user vectors")
-    blocks: int = Field(default=1, ge=1, le=16)
+    blocks: int = Field(default=2, ge=1, le=16)
     heads: int = Field(default=2, ge=1, le=16)
-    dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
+    dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
     max_len: int = Field(default=200, ge=1, le=2048, description="newest tokens of a history that are read")
     block: Literal["plain", "gated"] = Field(default="plain", description="gated: each part enters through a gate")
     widening: int = Field(default=1, ge=1, le=8, description="width of the feed-forward part over D")
