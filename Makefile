@@ -42,6 +42,10 @@ bench: install
 	$(BIN)/python tests/bench/sample_medium.py
 	$(BIN)/python tests/bench/recommender_quality.py --data ../shared/data/recsys/amazon_beauty
 	$(BIN)/python tests/bench/rectools_speed.py --data ../shared/data/recsys/amazon_beauty
+	$(BIN)/python tests/bench/item_tower_ablation.py --data ../shared/data/recsys/amazon_beauty
+	$(BIN)/python tests/bench/cold_items.py --data ../shared/data/recsys/amazon_beauty
+	$(BIN)/python tests/bench/two_workers.py --data ../shared/data/recsys/amazon_beauty
+	$(BIN)/python tests/bench/sharded_embeddings.py
 
 clean:
 	rm -rf $(VENV) dist build

@@ -156,8 +156,8 @@ def id_bytes(ids: Sequence[str]) -> float:
 
 
 def slope(figures: dict[int, dict[str, Any]], name: str) -> float | None:
-    """Of log(figure) against log(items); None where one size alone was measured."""
-    if len(figures) < 2:
+    """Of log(figure) against log(items); None where one size alone was measured, or a figure is nothing."""
+    if len(figures) < 2 or not all(said[name] for said in figures.values()):
         return None
     sizes = np.log(np.array(list(figures), np.float64))
     return round(float(np.polyfit(sizes, np.log([said[name] for said in figures.values()]), 1)[0]), 3)
