@@ -41,10 +41,12 @@ def test_a_store_that_hangs_is_given_up(http: TestClient, serving: Serving, monk
         released.wait(20)
 
     monkeypatch.setattr(serving.live.store, "profile", hang)
-    for _ in range(6):
+    requests = 10
+    for _ in range(requests):
         answer = http.post("/v1/recommendations", json=BODY, headers={"X-Timeout-Ms": "1000"})
         assert answer.json()["degraded"][:1] == ["profile"]
-    assert len(asked) == serving.gateway.config.request.breaker.failures_to_open
+    # On a slow machine the breaker may have let a probe through meanwhile.
+    assert serving.gateway.config.request.breaker.failures_to_open <= len(asked) < requests
     released.set()
 
 
