@@ -18,12 +18,12 @@ from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.features.ranking import BASE_FEATURES, RankingState
 from training.jobs.job import FitResult, Job, Report
-from training.jobs.ranker_calibration import RETRIEVALS_ORDER, calibrated, platt, taken_of
+from training.jobs.ranker_calibration import calibrated, keeps_retrievals_order, platt, taken_of
 from training.jobs.ranker_data import RankerData, load_ranker_data
 from training.jobs.ranker_judging import judged, margins, two_stages
 from training.jobs.ranker_training import Kind, RankerTraining, RankerTrainingConfig
 from training.jobs.slates import HEADS
-from training.models.deep_ranker import CHOICE, DeepRanker
+from training.models.deep_ranker import DeepRanker
 from training.models.feature_ranker import FeatureRanker
 from training.models.logistic_ranker import LogisticRanker, fit_logistic_ranker
 from training.models.ranker import Ranker, load_ranker
@@ -100,7 +100,7 @@ def fit(
         served.save(folder)
     test = {name: judged(ranker, data.slates["test"], data.heads) for name, ranker in rankers.items()}
     said = ", ".join(f"{name} {metrics['auc']:.4f}" for name, metrics in validation.items())
-    kept = isinstance(served, DeepRanker) and served.settings.calibration[CHOICE] == RETRIEVALS_ORDER
+    kept = isinstance(served, DeepRanker) and keeps_retrievals_order(served)
     return FitResult(
         folder=out,
         model=best,

@@ -18,7 +18,6 @@ from training.models.ranker_network import OUTPUTS, NetworkConfig, RankerNetwork
 
 CLEAR_MARGIN = 2.0
 """Standard errors by which the fused order must beat retrieval's to replace it."""
-RETRIEVALS_ORDER = Calibration(slope=0.0, retrieval=1.0)
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -51,8 +50,18 @@ def _fused_with_retrieval(network: RankerNetwork, choices: Examples) -> Calibrat
     gained_L = choice_gains(slope * choice_N + retrieval * scores_N, choices) - choice_gains(scores_N, choices)
     error = float(gained_L.std(ddof=1)) / len(gained_L) ** 0.5 if len(gained_L) > 1 else np.inf
     if slope <= 0 or float(gained_L.mean()) < CLEAR_MARGIN * error:
-        return RETRIEVALS_ORDER
+        return _retrievals_order(scores_N)
     return Calibration(slope=slope, retrieval=retrieval, bias=both.bias - shift)
+
+
+def _retrievals_order(scores_N: Floats) -> Calibration:
+    """The scores brought to unit spread first: a sigmoid of large ones is 1 for all of them, and 1 is no order."""
+    scale = 1.0 / max(float(scores_N.std()), 1e-6)
+    return Calibration(slope=0.0, retrieval=scale, bias=-scale * float(scores_N.mean()))
+
+
+def keeps_retrievals_order(ranker: DeepRanker) -> bool:
+    return ranker.settings.calibration[CHOICE].slope == 0.0
 
 
 def retrieval_scores(examples: Examples) -> Floats:

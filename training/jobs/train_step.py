@@ -84,8 +84,7 @@ class TrainStep:
         items_ID = self.tower.with_content(own_ID)
         x_PD, bonus = self._read(batch, items_ID)
         loss = full_softmax_loss(x_PD, items_ID, batch.targets_P, bonus=bonus, dtype=self.product_dtype)
-        targets_T = batch.targets_P.unique()
-        return loss + self._contrast(own_ID[targets_T], targets_T)
+        return loss + self._contrast(own_ID, batch.targets_P, None)
 
     def _sampled(self, batch: Batch, rng: np.random.Generator) -> Tensor:
         compact, device = Compact.of(batch, self.sampler.draw(rng)), self.workers.device
@@ -98,14 +97,15 @@ class TrainStep:
             self.sampler.log_q(compact.codes_K).to(device),
             bonus=bonus, dtype=torch.bfloat16 if self.mixed else torch.float32,
         )  # fmt: skip
-        places_T = batch.targets_P.unique()
-        return loss + self._contrast(own_KD[places_T], codes_K[places_T])
+        return loss + self._contrast(own_KD, batch.targets_P, codes_K)
 
-    def _contrast(self, own_TD: Tensor, codes_T: Tensor) -> Tensor:
-        """Of the items to be foretold in this step, each once."""
+    def _contrast(self, own_KD: Tensor, targets_P: Tensor, codes_K: Tensor | None) -> Tensor:
+        """Of the items to be foretold in this step, each once; `codes_K` says what the rows are where not all."""
         content = self.tower.content
         if not self.config.contrast or content is None:
-            return own_TD.new_zeros(())
+            return own_KD.new_zeros(())
+        places_T = targets_P.unique()
+        own_TD, codes_T = own_KD[places_T], places_T if codes_K is None else codes_K[places_T]
         counts_T = torch.from_numpy(self.counts_I[codes_T.cpu().numpy()]).to(own_TD)
         loss = contrastive_loss(
             own_TD, content.alone(codes_T), RARE / (RARE + counts_T), temperature=CONTRAST_TEMPERATURE

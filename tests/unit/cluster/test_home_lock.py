@@ -44,6 +44,14 @@ def test_a_killed_holder_leaves_the_home_free(tmp_path: Path) -> None:
     assert not is_held(home)
 
 
+def test_a_job_that_the_shop_cannot_train_is_missing_and_not_awaited() -> None:
+    state = RunState(
+        pid=1, phase="serving", url="", shop_id="s", shop="s", missing=["ranker", "vision"],
+        unfit={"ranker": "too few outcomes"},
+    )  # fmt: skip
+    assert state.awaited == ["vision"]
+
+
 def test_the_run_state_survives_its_file_and_a_torn_one_is_none(tmp_path: Path) -> None:
     home = Home(tmp_path)
     assert load_run_state(home) is None

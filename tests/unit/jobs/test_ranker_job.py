@@ -22,7 +22,7 @@ from training.jobs.batch import RECOMMENDATIONS, RankBatch, user_histories
 from training.jobs.job import FitResult, LocalReport
 from training.jobs.publish import publish
 from training.jobs.ranker import JOB, RankerConfig, load
-from training.jobs.ranker_calibration import RETRIEVALS_ORDER, calibrated
+from training.jobs.ranker_calibration import calibrated, keeps_retrievals_order
 from training.jobs.ranker_data import RankerData
 from training.jobs.ranker_judging import two_stages
 from training.jobs.slates import served_slates
@@ -180,7 +180,10 @@ def test_a_network_that_gains_nothing_leaves_retrievals_order(
         for weights in network.parameters():
             weights.zero_()
     ranker = calibrated(network, "din", config.network, data)
-    assert ranker.settings.calibration["choice"] == RETRIEVALS_ORDER
+    assert keeps_retrievals_order(ranker)
+    inputs = data.test_choices.inputs
+    for one, found_CH in zip(inputs, ranker.predict(inputs), strict=True):
+        assert len(np.unique(ranker.order(found_CH))) == len(np.unique(one.features_CF[:, 0]))
     metrics = two_stages(ranker, data)
     assert metrics["two_stage_ndcg@10"] == pytest.approx(metrics["one_stage_ndcg@10"])
 
