@@ -6,6 +6,7 @@ python tests/bench/ranker_quality.py --shop sample=SHOP --shop complete-journey=
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,10 @@ from typing import Any
 
 from record import Recording
 from running_shop import run
+
+MODELS = ("din", "wide_and_deep", "logistic_regression")
+METRICS = ("auc", "gauc", "logloss", "ece")
+STAGES = ("two_stage_ndcg@10", "one_stage_ndcg@10")
 
 
 def train(home: Path, shop: str, seed: int) -> dict[str, Any]:
@@ -27,9 +32,16 @@ def train(home: Path, shop: str, seed: int) -> dict[str, Any]:
     }
 
 
-def spread(runs: Sequence[dict[str, Any]], model: str, metric: str) -> dict[str, float]:
-    values = [one["test"][model][metric] for one in runs]
+def spread(values: Sequence[float]) -> dict[str, float]:
     return {"mean": sum(values) / len(values), "least": min(values), "most": max(values)}
+
+
+def over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Each model's metrics, and of what was bundled the order with the ranker and without."""
+    models = {
+        model: {metric: spread([one["test"][model][metric] for one in runs]) for metric in METRICS} for model in MODELS
+    }
+    return models | {name: spread([one["test"][one["bundled"]][name] for one in runs]) for name in STAGES}
 
 
 def main() -> None:
@@ -46,13 +58,14 @@ def main() -> None:
             recommender = run(
                 home, "train", "recommender", "--data", shop, "--workers", "0", "--set", f"epochs={options.epochs}"
             )
-            runs = [train(home, shop, seed) for seed in range(options.seeds)]
+            runs = []
+            for seed in range(options.seeds):
+                runs.append(train(home, shop, seed))
+                told = ", ".join(f"{model} {runs[-1]['test'][model]['auc']:.4f}" for model in MODELS)
+                print(f"{name}, seed {seed}: AUC {told}", file=sys.stderr, flush=True)
             figures[name] = {
                 "recommender": recommender["model"],
-                "mean": {
-                    model: {metric: spread(runs, model, metric) for metric in ("auc", "gauc", "logloss", "ece")}
-                    for model in ("din", "wide_and_deep", "logistic_regression")
-                },
+                "over_seeds": over_seeds(runs),
                 "runs": runs,
             }
             recording.write(figures)

@@ -16,7 +16,7 @@ from training.features.item_facts import NO_FACTS, ItemFacts
 from training.features.profile import Profile
 from training.features.ranking_state import CODE_NAMES, RankingState
 
-RECENT_ITEMS = 10
+RECENT_ITEMS = 20
 SESSION_US = 30 * 60 * 1_000_000
 DAY_US = 86_400_000_000
 SCENARIOS = ("home", "product", "cart", "category")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from training.contracts.errors import InputError, Problem
 from training.features.ranking import CODE_NAMES, CONTEXT_NAMES, FEATURE_NAMES, RECENT_NAMES, RankingInputs
 from training.features.ranking_state import RankingState
 from training.models.ranker import RANKER_FILE, Probabilities
-from training.models.ranker_network import OUTPUTS, Batch, NetworkConfig, RankerNetwork
+from training.models.ranker_network import OUTPUTS, Batch, Kind, NetworkConfig, RankerNetwork
 
 WEIGHTS_FILE, STATE_FILE = "weights.safetensors", "ranking_state.json"
 CHOICE = "choice"
@@ -46,11 +46,19 @@ class RankerSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["din", "wide_and_deep"]
+    kind: Kind
     network: NetworkConfig
     sizes: dict[str, int]
     reads: dict[str, tuple[str, ...]]
     calibration: dict[str, Calibration]
+
+
+def settings_of(network: RankerNetwork, calibration: dict[str, Calibration]) -> RankerSettings:
+    """What a network needs beside its weights, as this version computes its inputs."""
+    return RankerSettings(
+        kind=network.pooling, network=network.config, sizes=network.sizes,
+        reads={name: tuple(columns) for name, columns in READS.items()}, calibration=calibration,
+    )  # fmt: skip
 
 
 class DeepRanker:
@@ -96,22 +104,27 @@ class DeepRanker:
 
 def network_logits(network: RankerNetwork, inputs: Sequence[RankingInputs]) -> npt.NDArray[np.float64]:
     """Logits [N, len(OUTPUTS)] of all candidates of all requests, without a position."""
-    counts = torch.tensor([len(one.features_CF) for one in inputs])
-    request_N = torch.repeat_interleave(torch.arange(len(inputs)), counts)
-    features_NF = torch.from_numpy(np.concatenate([one.features_CF for one in inputs]))
-    codes_NK = torch.from_numpy(np.concatenate([one.codes_CK for one in inputs])).long()
-    recent_LRF = torch.from_numpy(np.stack([one.recent_RF for one in inputs]))
-    recent_LRK = torch.from_numpy(np.stack([one.recent_RK for one in inputs])).long()
-    context_LU = torch.from_numpy(np.stack([one.context_U for one in inputs]))
+    counts = [len(one.features_CF) for one in inputs]
+    ends = np.cumsum(counts)
+    cuts = np.flatnonzero(np.diff(ends // ROWS_PER_PASS)) + 1
     parts = []
     with torch.inference_mode():
-        for rows in torch.arange(len(features_NF)).split(ROWS_PER_PASS):
-            request = request_N[rows]
-            batch = Batch(
-                features_NF[rows], codes_NK[rows], recent_LRF[request], recent_LRK[request], context_LU[request]
-            )
-            parts.append(network(batch))
+        for first, last in pairwise([0, *cuts.tolist(), len(inputs)]):
+            parts.append(network(batch_of(inputs[first:last])))
     return torch.cat(parts).numpy().astype(np.float64)
+
+
+def batch_of(inputs: Sequence[RankingInputs]) -> Batch:
+    """The candidates of several requests, one after the other."""
+    counts = torch.tensor([len(one.features_CF) for one in inputs])
+    return Batch(
+        features_NF=torch.from_numpy(np.concatenate([one.features_CF for one in inputs])),
+        codes_NK=torch.from_numpy(np.concatenate([one.codes_CK for one in inputs])).long(),
+        request_N=torch.repeat_interleave(torch.arange(len(inputs)), counts),
+        recent_LRF=torch.from_numpy(np.stack([one.recent_RF for one in inputs])),
+        recent_LRK=torch.from_numpy(np.stack([one.recent_RK for one in inputs])).long(),
+        context_LU=torch.from_numpy(np.stack([one.context_U for one in inputs])),
+    )
 
 
 def _refuse_misfit(settings: RankerSettings, folder: Path) -> None:

@@ -9,16 +9,24 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from training.features.ranking import CONTEXT_NAMES, FEATURE_NAMES, RECENT_NAMES
 from training.features.ranking_state import VOCABULARIES
+from training.features.short_term import RECENT_ITEMS
 
 SINGLE = len(VOCABULARIES) - 1
+MATCHES = SINGLE + 2
 """Codes before the traits, which share one table and are summed."""
 POSITIONS = 32
-WIDTHS = {"item": 8, "leaf": 8, "root": 4, "brand": 8, "trait": 8}
+WIDTHS = {"item": 16, "leaf": 8, "root": 4, "brand": 8, "trait": 8}
+HEADS, PRODUCTS = 2, 16
+"""Weighted means of the recent items, and products that their weights are computed from."""
 OUTPUTS = ("click", "cart", "purchase", "choice")
 """The last one says which of retrieval's candidates is next; it has no position."""
+
+
+Kind = Literal["din", "wide_and_deep"]
 
 
 class NetworkConfig(BaseModel):
@@ -33,23 +41,25 @@ class NetworkConfig(BaseModel):
 
 
 class Batch(NamedTuple):
-    """N candidates: features_NF, codes_NK, their requests' recent_NRF, recent_NRK and context_NU."""
+    """N candidates of L requests: features_NF, codes_NK, request_N; recent_LRF, recent_LRK, context_LU."""
 
     features_NF: Tensor
     codes_NK: Tensor
-    recent_NRF: Tensor
-    recent_NRK: Tensor
-    context_NU: Tensor
+    request_N: Tensor
+    recent_LRF: Tensor
+    recent_LRK: Tensor
+    context_LU: Tensor
 
 
 class RankerNetwork(nn.Module):
-    """Logits [N, len(OUTPUTS)]; `pooling` is target attention (`din`) or the plain mean (`wide_and_deep`)."""
+    """Logits [N, len(OUTPUTS)]; `wide_and_deep` reads the mean of the recent items, `din` target attention besides.
 
-    def __init__(
-        self, sizes: Mapping[str, int], config: NetworkConfig, pooling: Literal["din", "wide_and_deep"]
-    ) -> None:
+    Untrained attention adds nothing: `din` begins as the network without it.
+    """
+
+    def __init__(self, sizes: Mapping[str, int], config: NetworkConfig, pooling: Kind) -> None:
         super().__init__()
-        self.config, self.pooling = config, pooling
+        self.config, self.pooling, self.sizes = config, pooling, dict(sizes)
         self.tables = nn.ModuleList(nn.Embedding(sizes[name], WIDTHS[name]) for name in VOCABULARIES)
         for table in self.tables:
             nn.init.normal_(table.get_parameter("weight"), std=0.05)
@@ -58,18 +68,17 @@ class RankerNetwork(nn.Module):
         for name, size in (("features", len(FEATURE_NAMES)), ("recent", recent), ("context", len(CONTEXT_NAMES))):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_scale", torch.zeros(size))
-        first, second = config.hidden
-        if pooling == "din":
-            self.attention = nn.Sequential(
-                nn.Linear(3 * self.width + recent + 1, config.attention), nn.SiLU(), nn.Linear(config.attention, 1)
-            )
-            nn.init.zeros_(self.attention[-1].weight)
-            nn.init.zeros_(self.attention[-1].bias)
         self.dropout = nn.Dropout(config.dropout)
-        self.deep = nn.Sequential(
-            nn.Linear(3 * self.width + shared + recent, first), nn.SiLU(), nn.Dropout(config.dropout),
-            nn.Linear(first, second), nn.SiLU(), nn.Dropout(config.dropout), nn.Linear(second, len(OUTPUTS)),
+        first, second = config.hidden
+        self.first = nn.Linear(3 * self.width + recent + shared, first)
+        self.rest = nn.Sequential(
+            nn.SiLU(), nn.Dropout(config.dropout), nn.Linear(first, second), nn.SiLU(), nn.Dropout(config.dropout),
+            nn.Linear(second, len(OUTPUTS)),
         )  # fmt: skip
+        if pooling == "din":
+            self.attention = TargetAttention(self.width, recent, config.attention)
+            self.attended = nn.Linear(self.attention.outputs, first, bias=False)
+            nn.init.zeros_(self.attended.weight)
         self.wide = nn.Linear(shared, len(OUTPUTS))
         self.position = nn.Embedding(POSITIONS, len(OUTPUTS) - 1)
         nn.init.zeros_(self.wide.weight)
@@ -84,21 +93,39 @@ class RankerNetwork(nn.Module):
         self.get_buffer(f"{name}_mean").copy_(torch.from_numpy(values_NX.mean(axis=0, dtype=np.float64)))
         self.get_buffer(f"{name}_scale").copy_(torch.from_numpy(scale_X))
 
+    def start_items(self, vectors_IW: np.ndarray) -> None:
+        """Set the item embeddings to vectors of the items of the vocabulary; the unknown item's to zeros."""
+        table = self.tables[0].get_parameter("weight")
+        with torch.no_grad():
+            table[0] = 0.0
+            table[1:] = torch.from_numpy(vectors_IW)
+
+    def adopt(self, weights: Mapping[str, Tensor]) -> None:
+        """Take a network's weights, those without attention, for good: what it lacks alone is trained from then on."""
+        self.load_state_dict(weights, strict=False)
+        for name, weight in self.named_parameters():
+            weight.requires_grad_(name not in weights)
+
     def forward(self, batch: Batch, positions_N: Tensor | None = None) -> Tensor:
         """`positions_N` (-1: none) adds the bias of the place where an impression stood; serving leaves it out."""
-        features_NF = self._standard("features", batch.features_NF)
-        context_NU = self._standard("context", batch.context_NU)
-        present_NR = batch.recent_NRF[..., 0] > 0
-        recent_NRF = self._standard("recent", batch.recent_NRF) * present_NR[..., None]
-        item_ND = self.dropout(self._vectors(batch.codes_NK))
-        recent_NRD = self.dropout(self._vectors(batch.recent_NRK))
-        weights_NR = self._weights(batch, item_ND, recent_NRD, recent_NRF, present_NR)
-        pooled_NX = (weights_NR[..., None] * torch.cat([recent_NRD, recent_NRF], -1)).sum(1)
-        interest_ND = pooled_NX[:, : self.width]
-        wide_NX = torch.cat([features_NF, context_NU], -1)
-        deep_NX = torch.cat([item_ND, pooled_NX, item_ND * interest_ND, wide_NX], -1)
-        logits_NH: Tensor = self.deep(deep_NX) + self.wide(wide_NX)
+        item_ND, recent_LRX = self.dropout(self._vectors(batch.codes_NK)), self._recent(batch)
+        present_LR1 = (batch.recent_LRF[..., :1] > 0).float()
+        mean_LX = (recent_LRX * present_LR1).sum(1) / present_LR1.sum(1).clamp(min=1)
+        mean_NX = mean_LX[batch.request_N]
+        context_NU = self._standard("context", batch.context_LU)[batch.request_N]
+        wide_NX = torch.cat([self._standard("features", batch.features_NF), context_NU], -1)
+        hidden_NX = self.first(torch.cat([item_ND, mean_NX, item_ND * mean_NX[:, : self.width], wide_NX], -1))
+        if self.pooling == "din":
+            attended_NX = self.attention(item_ND, recent_LRX, present_LR1, batch)
+            hidden_NX = hidden_NX + self.attended(self.dropout(attended_NX))
+        logits_NH: Tensor = self.rest(hidden_NX) + self.wide(wide_NX)
         return logits_NH if positions_N is None else logits_NH + self._position_bias(positions_N)
+
+    def _recent(self, batch: Batch) -> Tensor:
+        """Embeddings of the recent items, then all else that is known of them."""
+        present_LR1 = (batch.recent_LRF[..., :1] > 0).float()
+        known_LRF = self._standard("recent", batch.recent_LRF) * present_LR1
+        return torch.cat([self.dropout(self._vectors(batch.recent_LRK)), known_LRF], -1)
 
     def _standard(self, name: str, values: Tensor) -> Tensor:
         return (values - self.get_buffer(f"{name}_mean")) * self.get_buffer(f"{name}_scale")
@@ -113,22 +140,50 @@ class RankerNetwork(nn.Module):
         parts.append((self.tables[SINGLE](traits_XT) * (traits_XT > 0)[..., None]).sum(-2))
         return torch.cat(parts, -1)
 
-    def _weights(
-        self, batch: Batch, item_ND: Tensor, recent_NRD: Tensor, recent_NRF: Tensor, present_NR: Tensor
-    ) -> Tensor:
-        """How much each recent item counts for this candidate, [N, R]; untrained attention is the plain mean."""
-        mean_NR = present_NR / present_NR.sum(1, keepdim=True).clamp(min=1)
-        if self.pooling != "din":
-            return mean_NR
-        item_NRD = item_ND[:, None].expand_as(recent_NRD)
-        alike_NR1 = _trait_cosines(batch.codes_NK[:, SINGLE:], batch.recent_NRK[..., SINGLE:])[..., None]
-        unit_NRX = torch.cat([item_NRD, recent_NRD, item_NRD * recent_NRD, recent_NRF, alike_NR1], -1)
-        return 2 * torch.sigmoid(self.attention(unit_NRX)[..., 0]) * mean_NR
-
     def _position_bias(self, positions_N: Tensor) -> Tensor:
         shown_N1 = (positions_N >= 0)[:, None]
         bias_NH = self.position(positions_N.clamp(0, POSITIONS - 1)) * shown_N1
         return torch.cat([bias_NH, torch.zeros_like(bias_NH[:, :1])], 1)
+
+
+class TargetAttention(nn.Module):
+    """For each candidate HEADS weighted means of the recent items, and of what each has in common with it."""
+
+    def __init__(self, width: int, recent: int, hidden: int) -> None:
+        super().__init__()
+        self.width = width
+        self.item = nn.Linear(width, hidden)
+        self.recent = nn.Linear(width + recent, hidden, bias=False)
+        self.query, self.key = nn.Linear(width, PRODUCTS, bias=False), nn.Linear(width, PRODUCTS, bias=False)
+        self.product = nn.Linear(PRODUCTS, hidden, bias=False)
+        self.match = nn.Linear(MATCHES, hidden, bias=False)
+        self.place = nn.Parameter(torch.zeros(RECENT_ITEMS, hidden))
+        self.weight = nn.Linear(hidden, HEADS)
+        self.outputs = HEADS * (2 * width + recent + hidden)
+
+    def forward(self, item_ND: Tensor, recent_LRX: Tensor, present_LR1: Tensor, batch: Batch) -> Tensor:
+        """Recent items and pairs pooled by each head, [N, outputs]; zeros where nothing is recent."""
+        request_N = batch.request_N
+        recent_NRX, present_NR1 = recent_LRX[request_N], present_LR1[request_N]
+        products_NRP = self.query(item_ND)[:, None] * self.key(recent_LRX[..., : self.width])[request_N]
+        matches_NRM = _matches(batch.codes_NK, batch.recent_LRK[request_N], item_ND, recent_NRX)
+        pairs_NRA = functional.silu(
+            self.item(item_ND)[:, None] + (self.recent(recent_LRX) + self.place)[request_N]
+            + self.product(products_NRP) + self.match(matches_NRM)
+        )  # fmt: skip
+        logits_NRH = self.weight(pairs_NRA).masked_fill(present_NR1 == 0, -1e4)
+        weights_NHR = (torch.softmax(logits_NRH, 1) * present_NR1).transpose(1, 2)
+        pooled_NHX = weights_NHR @ recent_NRX
+        products_NHD = pooled_NHX[..., : self.width] * item_ND[:, None]
+        return torch.cat([pooled_NHX, products_NHD, weights_NHR @ pairs_NRA], -1).flatten(1)
+
+
+def _matches(codes_NK: Tensor, recent_NRK: Tensor, item_ND: Tensor, recent_NRX: Tensor) -> Tensor:
+    """What a candidate shares with a recent item: itself, leaf, root, brand, traits, and people."""
+    single_NRK = (codes_NK[:, None, :SINGLE] == recent_NRK[..., :SINGLE]) & (codes_NK > 0)[:, None, :SINGLE]
+    traits_NR1 = _trait_cosines(codes_NK[:, SINGLE:], recent_NRK[..., SINGLE:])[..., None]
+    alike_NR1 = recent_NRX[..., : WIDTHS["item"]] @ item_ND[:, : WIDTHS["item"], None]
+    return torch.cat([single_NRK, traits_NR1, alike_NR1], -1)
 
 
 def _trait_cosines(traits_NT: Tensor, traits_NRT: Tensor) -> Tensor:

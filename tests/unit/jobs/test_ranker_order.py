@@ -1,0 +1,87 @@
+"""The order of retrieval's candidates: the network helps where that is clearly better, else it is retrieval's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.brand_shop import Fitted, fitted
+from training.jobs.ranker_calibration import (
+    calibrate,
+    calibrate_order,
+    ndcg_gains,
+    retrieval_scores,
+    retrievals_order,
+    taken,
+)  # fmt: skip
+from training.jobs.ranker_judging import two_stages
+from training.models.deep_ranker import DeepRanker, settings_of
+from training.models.ranker import load_ranker
+from training.models.ranker_network import RankerNetwork
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    return fitted(tmp_path_factory.mktemp("logged"), log=True)
+
+
+def test_a_network_that_gains_nothing_leaves_retrievals_order(logged: Fitted) -> None:
+    config, data, _ = logged
+    network = RankerNetwork(data.state.sizes(), config.network, "din")
+    with torch.no_grad():
+        for weights in network.parameters():
+            weights.zero_()
+    calibration, said = calibrate(network, data.heads, data.slates["validation"], data.choices["validation"])
+    assert "retrieval's own" in said
+    ranker, inputs = DeepRanker(network, settings_of(network, calibration)), data.test_choices.inputs
+    for one, found_CH in zip(inputs, ranker.predict(inputs), strict=True):
+        assert len(np.unique(ranker.order(found_CH))) == len(np.unique(one.features_CF[:, 0]))
+    metrics = two_stages(ranker, data.test_choices, data.test_asked)
+    assert metrics["two_stage_ndcg@10"] == pytest.approx(metrics["one_stage_ndcg@10"])
+
+
+def test_retrievals_order_is_kept_where_its_scores_are_large() -> None:
+    scores_N = np.array([3e5, 1e5, 2e5, 2e5 + 1])
+    kept = retrievals_order(scores_N)
+    assert kept.slope == 0
+    logits_N = kept.retrieval * scores_N + kept.bias
+    assert (np.argsort(logits_N) == np.argsort(scores_N)).all()
+    assert np.abs(logits_N).max() < 3
+
+
+def test_an_order_that_helps_nobody_is_left_to_retrieval(logged: Fitted) -> None:
+    choices = logged[1].choices["validation"]
+    scores_N = retrieval_scores(choices)
+    noise, said = calibrate_order(np.random.default_rng(0).normal(size=len(scores_N)), choices)
+    assert noise.slope == 0
+    assert noise.retrieval > 0
+    assert "retrieval's own" in said
+    helps, said = calibrate_order(taken(choices) + np.random.default_rng(1).normal(size=len(scores_N)), choices)
+    assert helps.slope > 0
+    assert "together" in said
+
+
+def test_an_ndcg_gain_counts_only_what_stands_above_the_taken_item(
+    logged: Fitted,
+) -> None:
+    choices = logged[1].choices["validation"]
+    assert (ndcg_gains(taken(choices).astype(np.float64), choices) == 1).all()
+    assert (ndcg_gains(-taken(choices).astype(np.float64), choices) < 1).all()
+
+
+def test_two_stages_are_never_below_retrieval_on_validation(
+    logged: Fitted,
+) -> None:
+    _, data, result = logged
+    choices = data.choices["validation"]
+    stages = two_stages(load_ranker(result.folder), choices, len(choices))
+    assert stages["two_stage_ndcg@10"] >= stages["one_stage_ndcg@10"]
+
+
+def test_the_guard_is_judged_on_choices_its_weights_were_not_fitted_on(logged: Fitted) -> None:
+    choices = logged[1].choices["validation"].take([n < 12 for n in range(len(logged[1].choices["validation"]))])
+    noise_N = np.random.default_rng(3).normal(size=len(choices.slate_N))
+    fitted_on_all, said = calibrate_order(noise_N, choices)
+    assert fitted_on_all.slope == 0
+    assert "retrieval's own" in said

@@ -1,0 +1,98 @@
+"""One ranker network in training: its losses, its steps, and the average of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+from torch.nn import functional
+
+from training.contracts.errors import ShopkeeperError
+from training.contracts.progress import Progress
+from training.jobs.choice_loss import choice_loss
+from training.jobs.divergence import LossWatch
+from training.jobs.ranker_data import RankerData
+from training.jobs.ranker_examples import ExampleTensors, batches_of
+from training.jobs.weight_average import WeightAverage
+from training.jobs.workers import Workers
+from training.models.ranker_network import OUTPUTS, NetworkConfig, RankerNetwork
+
+
+class RankerTrainingConfig(BaseModel):
+    """How the networks are trained."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: NetworkConfig = NetworkConfig()
+    epochs: int = Field(default=12, ge=1, description="at most, of each network")
+    patience: int = Field(default=3, ge=1, description="epochs without a better validation AUC before it stops")
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    slates_per_step: int = Field(default=64, ge=1)
+    choices_per_step: int = Field(default=32, ge=1, description="past choices beside the slates of a step")
+    choice_weight: float = Field(default=0.3, ge=0, description="of the loss of choices beside that of impressions")
+    average: float = Field(default=0.98, ge=0, lt=1, description="share of the averaged weights that a step keeps")
+    largest_loss: float = Field(default=3.0, gt=1, description="times a guess's loss; a lasting larger one stops")
+    threads: int = Field(default=1, ge=1)
+
+
+class Fitting:
+    """A network with what it is fitted on; only the weights that require gradients are moved."""
+
+    def __init__(self, network: RankerNetwork, config: RankerTrainingConfig, data: RankerData, seed: int) -> None:
+        self.network, self.config, self.seed, self.workers = network, config, seed, Workers()
+        self.average = WeightAverage(network, config.average)
+        self.slates, self.choices = ExampleTensors(data.slates["train"]), ExampleTensors(data.choices["train"])
+        self.heads = [OUTPUTS.index(head) for head in data.heads]
+        self.moved = [weight for weight in network.parameters() if weight.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.moved, lr=config.learning_rate, weight_decay=config.weight_decay)
+        self.watch = LossWatch(2, config.largest_loss)
+
+    def epoch(self, epoch: int, progress: Progress) -> float:
+        """The mean loss of one pass over the slates; raises ShopkeeperError when it diverges."""
+        rng, losses = np.random.default_rng((self.seed, epoch)), []
+        torch.manual_seed(1_000 * self.seed + epoch)
+        self.network.train()
+        for step, (slates_B, choices_B) in enumerate(self._batches(rng)):
+            loss = self._impression_loss(slates_B)
+            if self.config.choice_weight:
+                loss = loss + self.config.choice_weight * choice_loss(self.network, self.choices, choices_B)
+            fault = self._step(loss)
+            if fault is not None:
+                raise ShopkeeperError(
+                    f"training the ranker stopped in epoch {epoch + 1}, step {step + 1}: {fault}; the checkpoint of "
+                    "the last good epoch is kept. Try a lower learning_rate"
+                )
+            losses.append(float(loss.detach()))
+            progress.advance(len(slates_B) * self.workers.size)
+        return float(np.mean(losses))
+
+    def _batches(self, rng: np.random.Generator) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """Slates and choices of each step."""
+        order = rng.permutation(len(self.slates))
+        for slates_B in batches_of(order, self.config.slates_per_step, self.workers.rank, self.workers.size):
+            yield slates_B, np.unique(rng.integers(len(self.choices), size=self.config.choices_per_step))
+
+    def _impression_loss(self, slates_B: npt.NDArray[np.int64]) -> Tensor:
+        batch, rows_N = self.slates.batch(slates_B)
+        logits_NH = self.network(batch, self.slates.positions_N[rows_N])
+        losses_NH = functional.binary_cross_entropy_with_logits(
+            logits_NH[:, self.heads], self.slates.labels_NH[rows_N][:, self.heads], reduction="none"
+        )
+        return losses_NH.mean(0).sum()
+
+    def _step(self, loss: Tensor) -> str | None:
+        """One step down the loss of all workers; or what is wrong with it, and no step."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        gradients = [weight.grad for weight in self.moved if weight.grad is not None]
+        self.workers.average_in_place(gradients)
+        fault = self.watch.fault(float(loss.detach()), float(torch.nn.utils.get_total_norm(gradients)))
+        if fault is None:
+            self.optimizer.step()
+            self.average.update()
+        return fault
