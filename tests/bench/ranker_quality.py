@@ -16,7 +16,6 @@ from record import Recording
 from running_shop import run
 
 MODELS = ("din", "wide_and_deep", "logistic_regression")
-METRICS = ("auc", "gauc", "logloss", "ece")
 STAGES = ("two_stage_ndcg@10", "one_stage_ndcg@10")
 
 
@@ -37,9 +36,11 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Each model's metrics, and of what was bundled the order with the ranker and without."""
+    """Each model's metrics by head, and of what was bundled the order with the ranker and without."""
+    found = {model: [one["test"][model] for one in runs] for model in MODELS}
     models = {
-        model: {metric: spread([one["test"][model][metric] for one in runs]) for metric in METRICS} for model in MODELS
+        model: {name: spread([one[name] for one in each]) for name in each[0] if name not in STAGES}
+        for model, each in found.items()
     }
     return models | {name: spread([one["test"][one["bundled"]][name] for one in runs]) for name in STAGES}
 

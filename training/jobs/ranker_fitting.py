@@ -28,8 +28,8 @@ class RankerTrainingConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     network: NetworkConfig = NetworkConfig()
-    epochs: int = Field(default=12, ge=1, description="at most, of each network")
-    patience: int = Field(default=3, ge=1, description="epochs without a better validation AUC before it stops")
+    epochs: int = Field(default=16, ge=1, description="at most, of each network")
+    patience: int = Field(default=4, ge=1, description="epochs without a better validation AUC before it stops")
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
     slates_per_step: int = Field(default=64, ge=1)

@@ -20,8 +20,8 @@ MATCHES = SINGLE + 2
 """Codes before the traits, which share one table and are summed."""
 POSITIONS = 32
 WIDTHS = {"item": 16, "leaf": 8, "root": 4, "brand": 8, "trait": 8}
-HEADS, PRODUCTS = 2, 16
-"""Weighted means of the recent items, and products that their weights are computed from."""
+HEADS = 2
+"""Weighted means of the recent items that the attention takes."""
 OUTPUTS = ("click", "cart", "purchase", "choice")
 """The last one says which of retrieval's candidates is next; it has no position."""
 
@@ -108,8 +108,8 @@ class RankerNetwork(nn.Module):
 
     def forward(self, batch: Batch, positions_N: Tensor | None = None) -> Tensor:
         """`positions_N` (-1: none) adds the bias of the place where an impression stood; serving leaves it out."""
-        item_ND, recent_LRX = self.dropout(self._vectors(batch.codes_NK)), self._recent(batch)
         present_LR1 = (batch.recent_LRF[..., :1] > 0).float()
+        item_ND, recent_LRX = self.dropout(self._vectors(batch.codes_NK)), self._recent(batch, present_LR1)
         mean_LX = (recent_LRX * present_LR1).sum(1) / present_LR1.sum(1).clamp(min=1)
         mean_NX = mean_LX[batch.request_N]
         context_NU = self._standard("context", batch.context_LU)[batch.request_N]
@@ -121,9 +121,8 @@ class RankerNetwork(nn.Module):
         logits_NH: Tensor = self.rest(hidden_NX) + self.wide(wide_NX)
         return logits_NH if positions_N is None else logits_NH + self._position_bias(positions_N)
 
-    def _recent(self, batch: Batch) -> Tensor:
+    def _recent(self, batch: Batch, present_LR1: Tensor) -> Tensor:
         """Embeddings of the recent items, then all else that is known of them."""
-        present_LR1 = (batch.recent_LRF[..., :1] > 0).float()
         known_LRF = self._standard("recent", batch.recent_LRF) * present_LR1
         return torch.cat([self.dropout(self._vectors(batch.recent_LRK)), known_LRF], -1)
 
@@ -147,42 +146,46 @@ class RankerNetwork(nn.Module):
 
 
 class TargetAttention(nn.Module):
-    """For each candidate HEADS weighted means of the recent items, and of what each has in common with it."""
+    """Recent items pooled for each candidate by what the two have in common and by what was done with them.
+
+    The weights read matches and the facts of the touch alone: embeddings know the training slates by heart, and
+    weights made from them learn those slates once more.
+    """
 
     def __init__(self, width: int, recent: int, hidden: int) -> None:
         super().__init__()
         self.width = width
-        self.item = nn.Linear(width, hidden)
-        self.recent = nn.Linear(width + recent, hidden, bias=False)
-        self.query, self.key = nn.Linear(width, PRODUCTS, bias=False), nn.Linear(width, PRODUCTS, bias=False)
-        self.product = nn.Linear(PRODUCTS, hidden, bias=False)
+        self.touch = nn.Linear(recent, hidden)
         self.match = nn.Linear(MATCHES, hidden, bias=False)
         self.place = nn.Parameter(torch.zeros(RECENT_ITEMS, hidden))
         self.weight = nn.Linear(hidden, HEADS)
-        self.outputs = HEADS * (2 * width + recent + hidden)
+        self.outputs = HEADS * (2 * width + recent) + (HEADS + 1) * hidden
 
     def forward(self, item_ND: Tensor, recent_LRX: Tensor, present_LR1: Tensor, batch: Batch) -> Tensor:
-        """Recent items and pairs pooled by each head, [N, outputs]; zeros where nothing is recent."""
+        """Items by each head, their products with the candidate, and pairs by each head and the plain mean.
+
+        [N, outputs]; zeros where nothing is recent.
+        """
         request_N = batch.request_N
         recent_NRX, present_NR1 = recent_LRX[request_N], present_LR1[request_N]
-        products_NRP = self.query(item_ND)[:, None] * self.key(recent_LRX[..., : self.width])[request_N]
-        matches_NRM = _matches(batch.codes_NK, batch.recent_LRK[request_N], item_ND, recent_NRX)
-        pairs_NRA = functional.silu(
-            self.item(item_ND)[:, None] + (self.recent(recent_LRX) + self.place)[request_N]
-            + self.product(products_NRP) + self.match(matches_NRM)
-        )  # fmt: skip
+        touch_LRA = self.touch(recent_LRX[..., self.width :]) + self.place
+        pairs_NRA = functional.silu(touch_LRA[request_N] + self.match(_matches(batch, item_ND, recent_NRX)))
         logits_NRH = self.weight(pairs_NRA).masked_fill(present_NR1 == 0, -1e4)
-        weights_NHR = (torch.softmax(logits_NRH, 1) * present_NR1).transpose(1, 2)
-        pooled_NHX = weights_NHR @ recent_NRX
-        products_NHD = pooled_NHX[..., : self.width] * item_ND[:, None]
-        return torch.cat([pooled_NHX, products_NHD, weights_NHR @ pairs_NRA], -1).flatten(1)
+        heads_NHR = (torch.softmax(logits_NRH, 1) * present_NR1).transpose(1, 2)
+        mean_N1R = (present_NR1 / present_NR1.sum(1, keepdim=True).clamp(min=1)).transpose(1, 2)
+        items_NHX = heads_NHR @ recent_NRX
+        products_NHD = items_NHX[..., : self.width] * item_ND[:, None]
+        pooled = items_NHX, products_NHD, torch.cat([heads_NHR, mean_N1R], 1) @ pairs_NRA
+        return torch.cat([part.flatten(1) for part in pooled], 1)
 
 
-def _matches(codes_NK: Tensor, recent_NRK: Tensor, item_ND: Tensor, recent_NRX: Tensor) -> Tensor:
+def _matches(batch: Batch, item_ND: Tensor, recent_NRX: Tensor) -> Tensor:
     """What a candidate shares with a recent item: itself, leaf, root, brand, traits, and people."""
+    codes_NK, recent_NRK = batch.codes_NK, batch.recent_LRK[batch.request_N]
     single_NRK = (codes_NK[:, None, :SINGLE] == recent_NRK[..., :SINGLE]) & (codes_NK > 0)[:, None, :SINGLE]
     traits_NR1 = _trait_cosines(codes_NK[:, SINGLE:], recent_NRK[..., SINGLE:])[..., None]
-    alike_NR1 = recent_NRX[..., : WIDTHS["item"]] @ item_ND[:, : WIDTHS["item"], None]
+    people = WIDTHS["item"]
+    alike_NR1 = recent_NRX[..., :people] @ item_ND[:, :people, None]
     return torch.cat([single_NRK, traits_NR1, alike_NR1], -1)
 
 
