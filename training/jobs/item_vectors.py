@@ -7,12 +7,25 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
+from training.features.sequences import Histories
+from training.features.vocabulary import UNKNOWN, Codes
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 WINDOW = 5
 SMOOTHING = 0.75
 LEAST_ITEMS = 3
+
+
+def vectors_before(histories: Histories, until_us_U: Ints, codes_I: Codes, *, width: int) -> Floats:
+    """Vectors of the items with these codes, from each user's events before a moment."""
+    users_N = np.repeat(np.arange(len(histories)), np.diff(histories.offsets_U))
+    places_C = np.full(int(max(codes_I.max(initial=0), histories.codes_N.max(initial=0))) + 1, UNKNOWN, np.int64)
+    places_C[codes_I] = np.arange(len(codes_I))
+    places_N = places_C[histories.codes_N]
+    kept_N = (histories.timestamps_us_N < until_us_U[users_N]) & (places_N != UNKNOWN)
+    return item_vectors(users_N[kept_N], places_N[kept_N], items=len(codes_I), width=width)
 
 
 def item_vectors(users_N: Ints, codes_N: Ints, *, items: int, width: int) -> Floats:

@@ -20,7 +20,7 @@ from training.features.ranking import RankingInputs, RankingState, RequestFacts,
 from training.features.ranking_state import fit_vocabularies
 from training.features.sequences import Cases, Histories, Split, interest_histories, leave_one_out
 from training.features.vocabulary import UNKNOWN
-from training.jobs.item_vectors import item_vectors
+from training.jobs.item_vectors import vectors_before
 from training.jobs.placements import Placements
 from training.jobs.ranker_examples import Examples
 from training.jobs.slates import HEADS, NO_POSITION, Slate
@@ -76,15 +76,11 @@ class PastShop:
 
     def item_vectors(self, until_us: int) -> npt.NDArray[np.float64]:
         """Of the items of the state's vocabulary, from events before a moment and before each user's last two."""
-        histories, held_out, ids = self.histories, self.split.validation, self.state.vocabularies["item"]
-        until_us_U = np.full(len(histories), until_us)
+        until_us_U = np.full(len(self.histories), until_us)
+        held_out = self.split.validation
         until_us_U[held_out.users_U] = np.minimum(until_us, held_out.times_us_U)
-        users_N = np.repeat(np.arange(len(histories)), np.diff(histories.offsets_U))
-        places_I = np.full(len(self.recommender.vocabulary), UNKNOWN, np.int64)
-        places_I[self.recommender.vocabulary.encode(ids)] = np.arange(len(ids))
-        places_N = places_I[histories.codes_N]
-        kept_N = (histories.timestamps_us_N < until_us_U[users_N]) & (places_N != UNKNOWN)
-        return item_vectors(users_N[kept_N], places_N[kept_N], items=len(ids), width=WIDTHS["item"])
+        codes_I = self.recommender.vocabulary.encode(self.state.vocabularies["item"])
+        return vectors_before(self.histories, until_us_U, codes_I, width=WIDTHS["item"])
 
     def examples(self, slates: Sequence[Slate], progress: Progress) -> Examples:
         """The slates with their inputs, in order of time."""

@@ -18,10 +18,11 @@ from training.features.ranking import RankingState
 from training.jobs.job import FitResult, Job, Report
 from training.jobs.ranker_baselines import fit_baseline, fit_order
 from training.jobs.ranker_calibration import calibrate
-from training.jobs.ranker_data import RankerData, Sampling, load_ranker_data
+from training.jobs.ranker_data import RankerData, load_ranker_data
 from training.jobs.ranker_fitting import RankerTrainingConfig
 from training.jobs.ranker_judging import judged, margins, two_stages
 from training.jobs.ranker_training import DIN, KINDS, RankerTraining
+from training.jobs.replays import Sampling
 from training.models.deep_ranker import DeepRanker, settings_of
 from training.models.feature_ranker import FeatureRanker
 from training.models.ranker import Ranker, load_ranker
@@ -87,23 +88,17 @@ def fit(
     """Train all three, bundle the one with the best validation AUC, judge all of them on test."""
     wall, cpu = time.monotonic(), time.process_time()
     training = RankerTraining(config, data, report, seed=config.seed)
-    held, chosen, baseline = data.slates["validation"], data.choices["validation"], fit_baseline(data)
-    rankers: dict[str, Ranker] = {}
-    orders: dict[str, str] = {}
-    for kind in KINDS:
-        network = training.train(kind, progress)
-        calibration, orders[kind] = calibrate(network, data.heads, held, chosen)
-        rankers[kind] = DeepRanker(network, settings_of(network, calibration))
-    rankers[LOGISTIC] = baseline
-    validation = {name: judged(ranker, held, data.heads) for name, ranker in rankers.items()}
+    rankers, orders = _trained(training, data, progress)
+    validation = {name: judged(ranker, data.slates["validation"], data.heads) for name, ranker in rankers.items()}
     best = max(rankers, key=lambda name: validation[name]["auc"])
     served = rankers[best]
     if best == LOGISTIC:
-        logistic, orders[best] = fit_order(chosen)
+        logistic, orders[best] = fit_order(data.choices["validation"])
         served = FeatureRanker(logistic)
     _write(served, data, out)
     test = {name: judged(ranker, data.slates["test"], data.heads) for name, ranker in rankers.items()}
     said = ", ".join(f"{name} {metrics['auc']:.4f}" for name, metrics in validation.items())
+    chosen = f"{best} chosen by AUC on validation ({said})"
     return FitResult(
         folder=out,
         model=best,
@@ -113,13 +108,25 @@ def fit(
         train_seconds=time.monotonic() - wall,
         cpu_seconds=time.process_time() - cpu,
         examples_per_second=training.course.examples / max(training.course.seconds, 1e-9),
-        notes=(
-            *data.notes, f"{best} chosen by AUC on validation ({said})", orders[best],
-            *margins(rankers, DIN, data, config.seed),
-        ),
+        notes=(*data.notes, chosen, orders[best], *margins(rankers, DIN, data, config.seed)),
         curve=tuple(training.course.curve),
         upstream={"recommender": _version(recommender_folder(config))},
-    )  # fmt: skip
+    )
+
+
+def _trained(
+    training: RankerTraining, data: RankerData, progress: Progress
+) -> tuple[dict[str, Ranker], dict[str, str]]:
+    """Each ranker by name, the simplest network first, and what was decided of the networks' orders."""
+    rankers: dict[str, Ranker] = {}
+    orders: dict[str, str] = {}
+    for kind in KINDS:
+        network = training.train(kind, progress)
+        calibration, orders[kind] = calibrate(
+            network, data.heads, data.slates["validation"], data.choices["validation"]
+        )
+        rankers[kind] = DeepRanker(network, settings_of(network, calibration))
+    return {**rankers, LOGISTIC: fit_baseline(data)}, orders
 
 
 def _write(served: Ranker, data: RankerData, out: Path) -> None:

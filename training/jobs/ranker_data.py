@@ -6,7 +6,7 @@ The retriever has seen all but each user's last two positives, so its scores on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -19,9 +19,10 @@ from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.features.ranking import RankingState
 from training.jobs.divisions import PARTS, Division, Part, by_time, by_turn
-from training.jobs.past_shop import Asked, Moment, PastShop
+from training.jobs.past_shop import Moment, PastShop
 from training.jobs.ranker_examples import Examples
-from training.jobs.slates import CLICK, HEADS, PURCHASE, Slate, served_slates
+from training.jobs.replays import REPLAYED, Sampling, asked_of, head_of, replay_notes, replayed
+from training.jobs.slates import HEADS, Slate, served_slates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,23 +44,6 @@ class RankerData:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How much of a shop's past a ranker learns from and is judged by."""
-
-    newest: int
-    choices: int
-    held_out: int
-    negatives: int
-    validation_share: float
-    test_share: float
-    seed: int
-
-
-Asking = Literal["past", "validation", "test", "held_out", "last"]
-"""Choices to learn from, of validation's and test's time, and each user's last but one and last."""
-
-
 def load_ranker_data(
     shop: Shop, folder: Path, sampling: Sampling, *, state: RankingState | None = None,
     progress: Progress = NoProgress(),
@@ -73,11 +57,11 @@ def load_ranker_data(
     division = _divided(past, slates if logged else [], sampling)
     past.state = state or _state_of(past, division)
     rng = np.random.default_rng(sampling.seed)
-    asked = _asked(past, division, logged, sampling, rng)
-    found = _replayed(past, asked, _head(shop, logged), sampling.negatives, rng, progress)
+    asked = asked_of(past, division, logged, sampling, rng)
+    found = replayed(past, asked, head_of(shop, logged), sampling.negatives, rng, progress)
     progress.stage("ranking features", (len(slates) if logged else 0) + sum(map(len, found.values())))
     chosen = {name: past.examples(of, progress) for name, of in found.items()}
-    shown = _parts(past, slates, division, progress) if logged else {part: chosen[_REPLAYED[part]] for part in PARTS}
+    shown = _parts(past, slates, division, progress) if logged else {part: chosen[REPLAYED[part]] for part in PARTS}
     data = RankerData(
         shop=shop,
         state=past.state,
@@ -87,12 +71,9 @@ def load_ranker_data(
         test_asked=len(asked["last"]),
         item_vectors=past.item_vectors(division.trained_until_us),
         heads=(),
-        notes=(*_notes(sum(map(len, shown.values())) if logged else 0, asked, found), division.said),
+        notes=(*replay_notes(sum(map(len, shown.values())) if logged else 0, asked, found), division.said),
     )
     return _with_heads(data)
-
-
-_REPLAYED: dict[Part, Asking] = {"train": "past", "validation": "validation", "test": "test"}
 
 
 def _divided(past: PastShop, slates: Sequence[Slate], sampling: Sampling) -> Division:
@@ -103,27 +84,6 @@ def _divided(past: PastShop, slates: Sequence[Slate], sampling: Sampling) -> Div
         return by_turn(past.moments(past.split.validation), past.moments(past.split.test))
     times_us = [one.moment_us for one in past.taken()]
     return by_time(times_us, sampling.validation_share / 2, sampling.test_share / 2)
-
-
-def _asked(
-    past: PastShop, division: Division, logged: bool, sampling: Sampling, rng: np.random.Generator
-) -> dict[Asking, list[Asked]]:
-    """What is replayed; nothing that is trained on or chosen by is anybody's last choice."""
-    tested = past.moments(past.split.test)
-    held_out = tested | past.moments(past.split.validation)
-    of_part: dict[Asking, list[Asked]] = {
-        "past": [], "validation": [], "test": [], "last": past.asked(past.split.test),
-        "held_out": [one for one in past.asked(past.split.validation) if past.moment(one) not in tested],
-    }  # fmt: skip
-    for one in past.taken():
-        moment = past.moment(one)
-        part = division.part_of(moment)
-        if one.moment_us < division.trained_until_us and moment not in held_out:
-            of_part["past"].append(one)
-        if not logged and (part == "test" or (part == "validation" and moment not in tested)):
-            of_part[_REPLAYED[part]].append(one)
-    most = {name: sampling.choices if name == "past" else sampling.held_out for name in of_part}
-    return {name: _sampled(of, most[name], rng) for name, of in of_part.items()}
 
 
 def _parts(past: PastShop, slates: Sequence[Slate], division: Division, progress: Progress) -> dict[Part, Examples]:
@@ -152,22 +112,6 @@ def _state_of(past: PastShop, division: Division) -> RankingState:
     return past.state_of_training() if ordinal else past.state_until(division.trained_until_us)
 
 
-def _head(shop: Shop, logged: bool) -> int:
-    """What a choice is an outcome of."""
-    return PURCHASE if not logged and shop.info.positive_types == ("purchase",) else CLICK
-
-
-def _replayed(
-    past: PastShop, asked: Mapping[Asking, Sequence[Asked]], head: int, negatives: int, rng: np.random.Generator,
-    progress: Progress,
-) -> dict[Asking, list[Slate]]:  # fmt: skip
-    progress.stage("what was chosen among retrieval's candidates", sum(map(len, asked.values())))
-    return {
-        name: past.choices(of, head, negatives=negatives if name == "past" else None, rng=rng, progress=progress)
-        for name, of in asked.items()
-    }
-
-
 def _with_heads(data: RankerData) -> RankerData:
     """Heads have positives to learn from, to calibrate on and to be judged by; what has none is said."""
     parts = [examples for examples in data.slates.values() if len(examples)]
@@ -184,26 +128,3 @@ def _with_heads(data: RankerData) -> RankerData:
     absent = [head for head in HEADS if head not in heads]
     notes = (*data.notes, *([f"no head for {' and '.join(absent)}: no outcomes of their own"] if absent else []))
     return replace(data, heads=heads, notes=notes)
-
-
-def _sampled(asked: Sequence[Asked], most: int, rng: np.random.Generator) -> list[Asked]:
-    kept = np.sort(rng.permutation(len(asked))[:most])
-    return sorted((asked[place] for place in kept), key=lambda one: one.moment_us)
-
-
-def _notes(
-    slates: int, asked: Mapping[Asking, Sequence[Asked]], found: Mapping[Asking, Sequence[Slate]]
-) -> tuple[str, ...]:
-    """Of a shop with or, where `slates` is 0, without a served log."""
-    names: dict[Asking, str] = {"past": "past", "held_out": "users' last but one", "last": "users' last"}
-    counts = ", ".join(f"{len(found[key])} of {len(asked[key])} {name}" for key, name in names.items())
-    said = f"retrieval or a placement had {counts} choices"
-    if slates:
-        return (
-            f"{slates} slates of the served log; {said}",
-            "retrieval's score is read by the order alone: the retriever has seen what was clicked in these slates",
-        )
-    return (
-        "no served log: negatives are the products placed in that store and week and retrieval's top 100; " + said,
-        "what neither retrieval nor a placement had could not have been shown and is left out",
-    )

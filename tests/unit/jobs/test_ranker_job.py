@@ -11,7 +11,8 @@ from tests.brand_shop import EVENTS, USERS, Fitted, fitted
 from training.contracts.errors import ShopkeeperError
 from training.jobs.job import LocalReport
 from training.jobs.ranker import JOB
-from training.jobs.ranker_judging import judged
+from training.jobs.ranker_baselines import fit_baseline
+from training.jobs.ranker_judging import judged, margins
 from training.jobs.slates import served_slates
 from training.models.ranker import load_ranker
 
@@ -104,3 +105,17 @@ def test_probabilities_of_later_slates_are_calibrated(logged: Fitted) -> None:
     metrics = judged(load_ranker(result.folder), data.slates["test"], data.heads)
     assert metrics["ece"] < 0.05
     assert metrics["ece"] == pytest.approx(result.metrics["ece"], abs=1e-6)
+
+
+def test_a_margin_over_oneself_is_none_and_over_chance_is_sure(logged: Fitted) -> None:
+    _, data, result = logged
+    ranker, chance = load_ranker(result.folder), fit_baseline(data)
+    chance.logistic = chance.logistic.model_copy(update={"weights": tuple(0.0 for _ in chance.logistic.weights)})
+    same, same_by_user, above, above_by_user = margins(
+        {"it": ranker, "itself": ranker, "chance": chance}, "it", data, seed=0
+    )
+    assert "+0.0000 AUC (95 % of users drawn: +0.0000 +0.0000)" in same
+    assert "+0.0000 GAUC" in same_by_user
+    for said in (above, above_by_user):
+        low, high = (float(bound) for bound in said.rstrip(")").split()[-2:])
+        assert 0.2 < low < high
