@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ from scipy.special import expit
 
 from training.jobs.ranker_examples import Examples
 from training.jobs.slates import HEADS
-from training.models.deep_ranker import CHOICE, Calibration, network_logits
+from training.models.deep_ranker import CHOICE, Calibration, in_passes, network_logits
 from training.models.logistic_ranker import fit_logistic_ranker
 from training.models.ranker_network import OUTPUTS, RankerNetwork
 
@@ -30,21 +31,58 @@ def calibrate(
         head: platt(logits_NH[:, OUTPUTS.index(head)], held.labels_NH[:, HEADS.index(head)]) for head in heads
     }
     choice_N = network_logits(network, choices.inputs)[:, OUTPUTS.index(CHOICE)]
-    calibration[CHOICE], said = calibrate_order(choice_N, choices)
+    line, said = calibrate_order(choice_N, in_passes(network.hidden, choices.inputs), choices)
+    if line.hidden_X.any():
+        network.replace_choice(line.choice, line.hidden_X, line.bias)
+        line = replace(line, choice=1.0, bias=0.0)
+    calibration[CHOICE] = Calibration(slope=line.choice, retrieval=line.retrieval, bias=line.bias)
     return calibration, said
 
 
-def calibrate_order(choice_N: Floats, choices: Examples) -> tuple[Calibration, str]:
-    """Network and retrieval's score together, where on choices they were not fitted on they order clearly better."""
-    scores_N, taken_N, order_N = retrieval_scores(choices), taken(choices), np.zeros(len(choice_N))
-    inputs_N2 = np.column_stack([choice_N, scores_N])
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A line through the network's choice logit, retrieval's score and the network's last hidden layer."""
+
+    choice: float
+    retrieval: float
+    hidden_X: Floats
+    bias: float
+
+
+def calibrate_order(choice_N: Floats, hidden_NX: Floats, choices: Examples) -> tuple[Order, str]:
+    """Network and retrieval's score together, where on choices they were not fitted on they order clearly better.
+
+    The choice output is fitted anew from the last hidden layer where that orders better still: the network learnt it
+    from choices that the retriever had seen.
+    """
+    scores_N, taken_N = retrieval_scores(choices), taken(choices)
+    few_NX = np.column_stack([choice_N, scores_N])
+    many_NX = np.column_stack([few_NX, hidden_NX])
+    inputs_NX = max((few_NX, many_NX), key=lambda inputs_NX: _gained(_cross_fitted(inputs_NX, choices), choices))
+    better, said = clearly_better(_cross_fitted(inputs_NX, choices), scores_N, choices)
+    if not better:
+        kept = retrievals_order(scores_N)
+        none_X = np.zeros(hidden_NX.shape[1])
+        order = Order(choice=0.0, retrieval=kept.retrieval, hidden_X=none_X, bias=kept.bias)
+        return order, f"the order is retrieval's own: {said}"
+    weights_X, bias = _line(inputs_NX, taken_N, choices.slate_N)
+    hidden_X = np.zeros(hidden_NX.shape[1])
+    hidden_X[: len(weights_X) - 2] = weights_X[2:]
+    order = Order(choice=float(weights_X[0]), retrieval=float(weights_X[1]), hidden_X=hidden_X, bias=bias)
+    return order, f"network and retrieval order together: {said}"
+
+
+def _gained(order_N: Floats, choices: Examples) -> float:
+    return float(ndcg_gains(order_N, choices).mean())
+
+
+def _cross_fitted(inputs_NX: Floats, choices: Examples) -> Floats:
+    """The order of each choice by a line fitted on the other half of them."""
+    order_N, taken_N = np.zeros(len(inputs_NX)), taken(choices)
     for fitting_N, judging_N in halves(choices):
-        fitted = _fused(inputs_N2[fitting_N], taken_N[fitting_N], choices.slate_N[fitting_N])
-        order_N[judging_N] = inputs_N2[judging_N] @ [fitted.slope, fitted.retrieval]
-    better, said = clearly_better(order_N, scores_N, choices)
-    if better:
-        return _fused(inputs_N2, taken_N, choices.slate_N), f"network and retrieval order together: {said}"
-    return retrievals_order(scores_N), f"the order is retrieval's own: {said}"
+        weights_X, _ = _line(inputs_NX[fitting_N], taken_N[fitting_N], choices.slate_N[fitting_N])
+        order_N[judging_N] = inputs_NX[judging_N] @ weights_X
+    return order_N
 
 
 def retrievals_order(scores_N: Floats) -> Calibration:
@@ -103,12 +141,12 @@ def platt(logits_N: Floats, positive_N: Bools) -> Calibration:
     return Calibration(slope=float(slope), bias=float(bias))
 
 
-def _fused(inputs_N2: Floats, taken_N: Bools, slate_N: npt.NDArray[np.int64]) -> Calibration:
+def _line(inputs_NX: Floats, taken_N: Bools, slate_N: npt.NDArray[np.int64]) -> tuple[Floats, float]:
+    """Weights and bias that tell what was taken."""
     _, places_N = np.unique(slate_N, return_inverse=True)
-    both = fit_logistic_ranker(
-        inputs_N2.astype(np.float32), taken_N, places_N, feature_names=("network", "retrieval"),
+    fitted = fit_logistic_ranker(
+        inputs_NX.astype(np.float32), taken_N, places_N, feature_names=[str(n) for n in range(inputs_NX.shape[1])],
         trained_on="held-out choices",
     )  # fmt: skip
-    slope, retrieval = (weight / scale for weight, scale in zip(both.weights, both.scale, strict=True))
-    shift = slope * both.mean[0] + retrieval * both.mean[1]
-    return Calibration(slope=slope, retrieval=retrieval, bias=both.bias - shift)
+    weights_X = np.asarray(fitted.weights) / np.asarray(fitted.scale)
+    return weights_X, fitted.bias - float(weights_X @ np.asarray(fitted.mean))

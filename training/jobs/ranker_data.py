@@ -19,7 +19,7 @@ from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.features.ranking import RankingState
 from training.jobs.divisions import PARTS, Division, Part, by_time, by_turn
-from training.jobs.past_shop import Moment, PastShop
+from training.jobs.past_shop import PastShop
 from training.jobs.ranker_examples import Examples
 from training.jobs.replays import REPLAYED, Sampling, asked_of, head_of, replay_notes, replayed
 from training.jobs.slates import HEADS, Slate, served_slates
@@ -29,7 +29,8 @@ from training.jobs.slates import HEADS, Slate, served_slates
 class RankerData:
     """Slates (impressions, or choices where the shop has no served log) by part, and choices.
 
-    `test_choices` are the users' last positives whose item retrieval found, `test_asked` counts them all.
+    `test_choices` are users' last positives, those neither trained on nor chosen by, whose item retrieval found;
+    `test_asked` counts those that it did not find too.
     `item_vectors` are of the state's items, from what people touched before validation.
     """
 
@@ -53,25 +54,27 @@ def load_ranker_data(
     Raises InputError for a shop that has neither a served log with outcomes nor positives to replay.
     """
     past, slates = PastShop(shop, folder), served_slates(shop, newest=sampling.newest)
-    logged = any(slate.labels_CH.any() for slate in slates)
-    division = _divided(past, slates if logged else [], sampling)
+    if not any(slate.labels_CH.any() for slate in slates):
+        slates = []
+    division = _divided(past, slates, sampling)
     past.state = state or _state_of(past, division)
+    served = {part: [one for one in slates if division.part_of((one.user_id, one.as_of_us)) == part] for part in PARTS}
     rng = np.random.default_rng(sampling.seed)
-    asked = asked_of(past, division, logged, sampling, rng)
-    found = replayed(past, asked, head_of(shop, logged), sampling.negatives, rng, progress)
-    progress.stage("ranking features", (len(slates) if logged else 0) + sum(map(len, found.values())))
+    asked = asked_of(past, division, served, sampling, rng)
+    found = replayed(past, asked, head_of(shop, bool(slates)), sampling.negatives, rng, progress)
+    progress.stage("ranking features", len(slates) + sum(map(len, found.values())))
     chosen = {name: past.examples(of, progress) for name, of in found.items()}
-    shown = _parts(past, slates, division, progress) if logged else {part: chosen[REPLAYED[part]] for part in PARTS}
+    shown = {part: past.examples(served[part], progress) if slates else chosen[REPLAYED[part]] for part in PARTS}
     data = RankerData(
         shop=shop,
         state=past.state,
         slates=shown,
-        choices={"train": chosen["past"], "validation": _unseen(chosen["held_out"], shown["train"])},
+        choices={"train": chosen["past"], "validation": chosen["held_out"]},
         test_choices=chosen["last"],
         test_asked=len(asked["last"]),
         item_vectors=past.item_vectors(division.trained_until_us),
         heads=(),
-        notes=(*replay_notes(sum(map(len, shown.values())) if logged else 0, asked, found), division.said),
+        notes=(*replay_notes(len(slates), asked, found), division.said),
     )
     return _with_heads(data)
 
@@ -84,27 +87,6 @@ def _divided(past: PastShop, slates: Sequence[Slate], sampling: Sampling) -> Div
         return by_turn(past.moments(past.split.validation), past.moments(past.split.test))
     times_us = [one.moment_us for one in past.taken()]
     return by_time(times_us, sampling.validation_share / 2, sampling.test_share / 2)
-
-
-def _parts(past: PastShop, slates: Sequence[Slate], division: Division, progress: Progress) -> dict[Part, Examples]:
-    """The served log's slates; one that tells of somebody's last choice is of test, or of nothing."""
-    tested = past.moments(past.split.test)
-    of_part: dict[Part, list[Slate]] = {part: [] for part in PARTS}
-    for slate in slates:
-        part = division.part_of((slate.user_id, slate.as_of_us))
-        if part == "test" or tested.isdisjoint(_outcomes(slate)):
-            of_part[part].append(slate)
-    return {part: past.examples(of, progress) for part, of in of_part.items()}
-
-
-def _unseen(choices: Examples, trained: Examples) -> Examples:
-    """Those that no training slate tells of."""
-    told = {outcome for slate in trained.slates for outcome in _outcomes(slate)}
-    return choices.take([told.isdisjoint(_outcomes(slate)) for slate in choices.slates])
-
-
-def _outcomes(slate: Slate) -> set[Moment]:
-    return {(slate.user_id, moment_us) for moment_us in slate.outcomes_us}
 
 
 def _state_of(past: PastShop, division: Division) -> RankingState:

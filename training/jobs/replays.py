@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 from training.contracts.progress import Progress
 from training.contracts.shop import Shop
 from training.jobs.divisions import Division, Part
-from training.jobs.past_shop import Asked, PastShop
+from training.jobs.past_shop import Asked, Moment, PastShop
 from training.jobs.slates import CLICK, PURCHASE, Slate
 
 Asking = Literal["past", "validation", "test", "held_out", "last"]
@@ -34,24 +34,38 @@ class Sampling:
 
 
 def asked_of(
-    past: PastShop, division: Division, logged: bool, sampling: Sampling, rng: np.random.Generator
-) -> dict[Asking, list[Asked]]:
-    """What is replayed; nothing that is trained on or chosen by is anybody's last choice."""
-    tested = past.moments(past.split.test)
-    held_out = tested | past.moments(past.split.validation)
-    of_part: dict[Asking, list[Asked]] = {
-        "past": [], "validation": [], "test": [], "last": past.asked(past.split.test),
-        "held_out": [one for one in past.asked(past.split.validation) if past.moment(one) not in tested],
-    }  # fmt: skip
+    past: PastShop, division: Division, shown: Mapping[Part, Sequence[Slate]], sampling: Sampling,
+    rng: np.random.Generator,
+) -> dict[Asking, list[Asked]]:  # fmt: skip
+    """What is replayed beside the slates of a served log, or without any in their place.
+
+    No last choice was trained on or chosen by, and no last but one was trained on.
+    """
+    logged, held_out = any(shown.values()), past.moments(past.split.validation) | past.moments(past.split.test)
+    of_part: dict[Asking, list[Asked]] = {"past": [], "validation": [], "test": []}
     for one in past.taken():
         moment = past.moment(one)
         part = division.part_of(moment)
         if one.moment_us < division.trained_until_us and moment not in held_out:
             of_part["past"].append(one)
-        if not logged and (part == "test" or (part == "validation" and moment not in tested)):
+        if not logged and part != "train":
             of_part[REPLAYED[part]].append(one)
+    trained, chosen_by = outcomes(shown["train"]), outcomes(shown["validation"])
+    chosen_by |= {past.moment(one) for one in of_part["validation"]}
+    tested = past.moments(past.split.test)
+    of_part["last"] = _without(past, past.asked(past.split.test), trained | chosen_by)
+    of_part["held_out"] = _without(past, past.asked(past.split.validation), trained | tested)
     most = {name: sampling.choices if name == "past" else sampling.held_out for name in of_part}
     return {name: _sampled(of, most[name], rng) for name, of in of_part.items()}
+
+
+def outcomes(slates: Sequence[Slate]) -> set[Moment]:
+    """The moments of what followed them."""
+    return {(slate.user_id, moment_us) for slate in slates for moment_us in slate.outcomes_us}
+
+
+def _without(past: PastShop, asked: Sequence[Asked], moments: Collection[Moment]) -> list[Asked]:
+    return [one for one in asked if past.moment(one) not in moments]
 
 
 def replayed(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save_file
 from scipy.special import expit
+from torch import Tensor
 
 from training.contracts.atomic import write_bytes
 from training.contracts.errors import InputError, Problem
@@ -104,13 +105,18 @@ class DeepRanker:
 
 def network_logits(network: RankerNetwork, inputs: Sequence[RankingInputs]) -> npt.NDArray[np.float64]:
     """Logits [N, len(OUTPUTS)] of all candidates of all requests, without a position."""
+    return in_passes(network, inputs)
+
+
+def in_passes(of: Callable[[Batch], Tensor], inputs: Sequence[RankingInputs]) -> npt.NDArray[np.float64]:
+    """What `of` says of all candidates of all requests, some ROWS_PER_PASS at once."""
     counts = [len(one.features_CF) for one in inputs]
     ends = np.cumsum(counts)
     cuts = np.flatnonzero(np.diff(ends // ROWS_PER_PASS)) + 1
     parts = []
     with torch.inference_mode():
         for first, last in pairwise([0, *cuts.tolist(), len(inputs)]):
-            parts.append(network(batch_of(inputs[first:last])))
+            parts.append(of(batch_of(inputs[first:last])))
     return torch.cat(parts).numpy().astype(np.float64)
 
 

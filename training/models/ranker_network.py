@@ -73,8 +73,8 @@ class RankerNetwork(nn.Module):
         self.first = nn.Linear(3 * self.width + recent + shared, first)
         self.rest = nn.Sequential(
             nn.SiLU(), nn.Dropout(config.dropout), nn.Linear(first, second), nn.SiLU(), nn.Dropout(config.dropout),
-            nn.Linear(second, len(OUTPUTS)),
         )  # fmt: skip
+        self.last = nn.Linear(second, len(OUTPUTS))
         if pooling == "din":
             self.attention = TargetAttention(self.width, recent, config.attention)
             self.attended = nn.Linear(self.attention.outputs, first, bias=False)
@@ -108,6 +108,26 @@ class RankerNetwork(nn.Module):
 
     def forward(self, batch: Batch, positions_N: Tensor | None = None) -> Tensor:
         """`positions_N` (-1: none) adds the bias of the place where an impression stood; serving leaves it out."""
+        hidden_NX, wide_NX = self._hidden(batch)
+        logits_NH: Tensor = self.last(hidden_NX) + self.wide(wide_NX)
+        return logits_NH if positions_N is None else logits_NH + self._position_bias(positions_N)
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """What the outputs are made of, [N, units of the last hidden layer]."""
+        return self._hidden(batch)[0]
+
+    def replace_choice(self, share: float, weights_X: np.ndarray, bias: float) -> None:
+        """The choice output becomes a share of itself and a line through the last hidden layer."""
+        choice = OUTPUTS.index("choice")
+        with torch.no_grad():
+            for layer in (self.last, self.wide):
+                layer.weight[choice] *= share
+                layer.bias[choice] *= share
+            self.last.weight[choice] += torch.from_numpy(weights_X)
+            self.last.bias[choice] += bias
+
+    def _hidden(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The last hidden layer, and what the wide part reads."""
         present_LR1 = (batch.recent_LRF[..., :1] > 0).float()
         item_ND, recent_LRX = self.dropout(self._vectors(batch.codes_NK)), self._recent(batch, present_LR1)
         mean_LX = (recent_LRX * present_LR1).sum(1) / present_LR1.sum(1).clamp(min=1)
@@ -118,8 +138,7 @@ class RankerNetwork(nn.Module):
         if self.pooling == "din":
             attended_NX = self.attention(item_ND, recent_LRX, present_LR1, batch)
             hidden_NX = hidden_NX + self.attended(self.dropout(attended_NX))
-        logits_NH: Tensor = self.rest(hidden_NX) + self.wide(wide_NX)
-        return logits_NH if positions_N is None else logits_NH + self._position_bias(positions_N)
+        return self.rest(hidden_NX), wide_NX
 
     def _recent(self, batch: Batch, present_LR1: Tensor) -> Tensor:
         """Embeddings of the recent items, then all else that is known of them."""

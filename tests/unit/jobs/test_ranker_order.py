@@ -16,7 +16,7 @@ from training.jobs.ranker_calibration import (
     taken,
 )  # fmt: skip
 from training.jobs.ranker_judging import two_stages
-from training.models.deep_ranker import DeepRanker, settings_of
+from training.models.deep_ranker import DeepRanker, in_passes, network_logits, settings_of
 from training.models.ranker import load_ranker
 from training.models.ranker_network import RankerNetwork
 
@@ -53,12 +53,16 @@ def test_retrievals_order_is_kept_where_its_scores_are_large() -> None:
 def test_an_order_that_helps_nobody_is_left_to_retrieval(logged: Fitted) -> None:
     choices = logged[1].choices["validation"]
     scores_N = retrieval_scores(choices)
-    noise, said = calibrate_order(np.random.default_rng(0).normal(size=len(scores_N)), choices)
-    assert noise.slope == 0
+    hidden_NX = np.random.default_rng(4).normal(size=(len(scores_N), 3))
+    noise, said = calibrate_order(np.random.default_rng(0).normal(size=len(scores_N)), hidden_NX, choices)
+    assert noise.choice == 0
+    assert not noise.hidden_X.any()
     assert noise.retrieval > 0
     assert "retrieval's own" in said
-    helps, said = calibrate_order(taken(choices) + np.random.default_rng(1).normal(size=len(scores_N)), choices)
-    assert helps.slope > 0
+    helps, said = calibrate_order(
+        taken(choices) + np.random.default_rng(1).normal(size=len(scores_N)), hidden_NX, choices
+    )
+    assert helps.choice > 0
     assert "together" in said
 
 
@@ -82,6 +86,28 @@ def test_two_stages_are_never_below_retrieval_on_validation(
 def test_the_guard_is_judged_on_choices_its_weights_were_not_fitted_on(logged: Fitted) -> None:
     choices = logged[1].choices["validation"].take([n < 12 for n in range(len(logged[1].choices["validation"]))])
     noise_N = np.random.default_rng(3).normal(size=len(choices.slate_N))
-    fitted_on_all, said = calibrate_order(noise_N, choices)
-    assert fitted_on_all.slope == 0
+    fitted, said = calibrate_order(noise_N, np.random.default_rng(4).normal(size=(len(noise_N), 8)), choices)
+    assert fitted.choice == 0
     assert "retrieval's own" in said
+
+
+def test_what_the_network_learnt_but_its_choice_output_lost_is_found_again(logged: Fitted) -> None:
+    config, data, _ = logged
+    choices, rng = data.choices["validation"], np.random.default_rng(5)
+    hidden_NX = rng.normal(size=(len(choices.slate_N), 3))
+    hidden_NX[:, 1] += 2.0 * taken(choices)
+    order, said = calibrate_order(rng.normal(size=len(hidden_NX)), hidden_NX, choices)
+    assert "together" in said
+    assert order.hidden_X[1] > 3 * abs(order.hidden_X[[0, 2]]).max()
+
+
+def test_a_replaced_choice_output_changes_no_other_head(logged: Fitted) -> None:
+    config, data, _ = logged
+    torch.manual_seed(0)
+    network, inputs = RankerNetwork(data.state.sizes(), config.network, "din").eval(), data.test_choices.inputs[:5]
+    before_NH, hidden_NX = network_logits(network, inputs), in_passes(network.hidden, inputs)
+    weights_X = np.linspace(-1.0, 1.0, hidden_NX.shape[1])
+    network.replace_choice(0.5, weights_X, 0.25)
+    after_NH = network_logits(network, inputs)
+    assert np.allclose(after_NH[:, :-1], before_NH[:, :-1])
+    assert np.allclose(after_NH[:, -1], 0.5 * before_NH[:, -1] + hidden_NX @ weights_X + 0.25, atol=1e-5)
