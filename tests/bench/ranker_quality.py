@@ -59,17 +59,13 @@ def main() -> None:
             recommender = run(
                 home, "train", "recommender", "--data", shop, "--workers", "0", "--set", f"epochs={options.epochs}"
             )
-            runs = []
+            runs: list[dict[str, Any]] = []
             for seed in range(options.seeds):
                 runs.append(train(home, shop, seed))
                 told = ", ".join(f"{model} {runs[-1]['test'][model]['auc']:.4f}" for model in MODELS)
                 print(f"{name}, seed {seed}: AUC {told}", file=sys.stderr, flush=True)
-            figures[name] = {
-                "recommender": recommender["model"],
-                "over_seeds": over_seeds(runs),
-                "runs": runs,
-            }
-            recording.write(figures)
+                figures[name] = {"recommender": recommender["model"], "over_seeds": over_seeds(runs), "runs": runs}
+                recording.write(figures)
 
 
 if __name__ == "__main__":

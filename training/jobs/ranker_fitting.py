@@ -34,7 +34,7 @@ class RankerTrainingConfig(BaseModel):
     weight_decay: float = Field(default=0.05, ge=0)
     slates_per_step: int = Field(default=64, ge=1)
     choices_per_step: int = Field(default=128, ge=1, description="past choices beside the slates of a step")
-    choice_weight: float = Field(default=1.0, ge=0, description="of the loss of choices beside that of impressions")
+    choice_weight: float = Field(default=0.3, ge=0, description="of the loss of choices beside that of impressions")
     average: float = Field(default=0.98, ge=0, lt=1, description="share of the averaged weights that a step keeps")
     largest_loss: float = Field(default=3.0, gt=1, description="times a guess's loss; a lasting larger one stops")
     threads: int = Field(default=1, ge=1)

@@ -92,7 +92,7 @@ def test_the_guard_is_judged_on_choices_its_weights_were_not_fitted_on(logged: F
 
 
 def test_what_the_network_learnt_but_its_choice_output_lost_is_found_again(logged: Fitted) -> None:
-    config, data, _ = logged
+    data = logged[1]
     choices, rng = data.choices["validation"], np.random.default_rng(5)
     hidden_NX = rng.normal(size=(len(choices.slate_N), 3))
     hidden_NX[:, 1] += 2.0 * taken(choices)
