@@ -25,8 +25,8 @@ from training.jobs.placements import Placements
 from training.jobs.ranker_examples import Examples
 from training.jobs.slates import HEADS, NO_POSITION, Slate
 from training.models.popularity import training_counts
-from training.models.ranker_network import WIDTHS
 from training.models.recommender import Recommender
+from training.models.target_attention import WIDTHS
 
 CANDIDATES = 100
 BLOCK = 256

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from training.features.ranking import RankingInputs
 from training.jobs.slates import Slate
-from training.models.ranker_network import Batch
+from training.models.target_attention import Batch
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]

@@ -19,7 +19,8 @@ from training.contracts.errors import InputError, Problem
 from training.features.ranking import CODE_NAMES, CONTEXT_NAMES, FEATURE_NAMES, RECENT_NAMES, RankingInputs
 from training.features.ranking_state import RankingState
 from training.models.ranker import RANKER_FILE, Probabilities
-from training.models.ranker_network import OUTPUTS, Batch, Kind, NetworkConfig, RankerNetwork
+from training.models.ranker_network import OUTPUTS, Kind, NetworkConfig, RankerNetwork
+from training.models.target_attention import Batch
 
 WEIGHTS_FILE, STATE_FILE = "weights.safetensors", "ranking_state.json"
 CHOICE = "choice"

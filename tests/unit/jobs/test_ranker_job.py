@@ -13,6 +13,7 @@ from training.jobs.job import LocalReport
 from training.jobs.ranker import JOB
 from training.jobs.ranker_baselines import fit_baseline
 from training.jobs.ranker_judging import judged, margins
+from training.jobs.replays import outcomes
 from training.jobs.slates import served_slates
 from training.models.ranker import load_ranker
 
@@ -98,6 +99,16 @@ def test_nothing_trained_on_or_chosen_by_is_anybodys_last_choice(tmp_path: Path)
     for part in (data.slates["train"], data.slates["validation"], data.choices["train"], data.choices["validation"]):
         assert last.isdisjoint((slate.user_id, slate.as_of_us) for slate in part.slates)
     assert chosen_by.isdisjoint((slate.user_id, slate.as_of_us) for slate in data.slates["train"].slates)
+
+
+def test_no_slate_that_is_learnt_from_tells_of_a_choice_that_two_stages_are_judged_by(logged: Fitted) -> None:
+    data = logged[1]
+    judged_by = {(slate.user_id, slate.as_of_us) for slate in data.test_choices.slates}
+    assert judged_by
+    assert judged_by.isdisjoint(outcomes([*data.slates["train"].slates, *data.slates["validation"].slates]))
+    held = {(slate.user_id, slate.as_of_us) for slate in data.choices["validation"].slates}
+    assert held.isdisjoint(outcomes(data.slates["train"].slates))
+    assert outcomes(data.slates["test"].slates) & judged_by
 
 
 def test_probabilities_of_later_slates_are_calibrated(logged: Fitted) -> None:

@@ -8,7 +8,8 @@ import torch
 from training.features.ranking import CODE_NAMES, CONTEXT_NAMES, FEATURE_NAMES, RECENT_NAMES
 from training.features.ranking_state import VOCABULARIES
 from training.features.short_term import RECENT_ITEMS
-from training.models.ranker_network import Batch, Kind, NetworkConfig, RankerNetwork
+from training.models.ranker_network import Kind, NetworkConfig, RankerNetwork
+from training.models.target_attention import Batch
 
 SIZES = dict.fromkeys(VOCABULARIES, 9)
 ROWS, REQUESTS = 12, 3
