@@ -14,6 +14,10 @@ from training.features.ranking import CONTEXT_NAMES, FEATURE_NAMES, RECENT_NAMES
 from training.features.ranking_state import VOCABULARIES
 from training.models.target_attention import SINGLE, WIDTHS, Batch, TargetAttention
 
+NAMES = {"features": FEATURE_NAMES, "recent": RECENT_NAMES, "context": CONTEXT_NAMES}
+UNREAD: dict[str, tuple[str, ...]] = {"features": ("retrieval_score",), "context": ("history",), "recent": ()}
+"""Retrieval's score tells how slates ended that the retriever has seen; histories grow with the age of the shop, so what
+their length meant in training is wrong later: read, it lowers every probability from week to week."""
 POSITIONS = 32
 OUTPUTS = ("click", "cart", "purchase", "choice")
 """The last one says which of retrieval's candidates is next; it has no position."""
@@ -47,9 +51,9 @@ class RankerNetwork(nn.Module):
             nn.init.normal_(table.get_parameter("weight"), std=0.05)
         self.width = sum(WIDTHS.values())
         shared, recent = len(FEATURE_NAMES) + len(CONTEXT_NAMES), len(RECENT_NAMES)
-        for name, size in (("features", len(FEATURE_NAMES)), ("recent", recent), ("context", len(CONTEXT_NAMES))):
-            self.register_buffer(f"{name}_mean", torch.zeros(size))
-            self.register_buffer(f"{name}_scale", torch.zeros(size))
+        for name, names in NAMES.items():
+            self.register_buffer(f"{name}_mean", torch.zeros(len(names)))
+            self.register_buffer(f"{name}_scale", torch.zeros(len(names)))
         self.dropout = nn.Dropout(config.dropout)
         first, second = config.hidden
         self.first = nn.Linear(3 * self.width + recent + shared, first)
@@ -67,11 +71,10 @@ class RankerNetwork(nn.Module):
         nn.init.zeros_(self.position.weight)
 
     def standardise(self, name: str, values_NX: np.ndarray) -> None:
-        """Fit the mean and scale of an input; what never differs, or is retrieval's score, is not read at all."""
+        """Fit the mean and scale of an input; what never differs, or is UNREAD, is not read at all."""
         deviation_X = values_NX.std(axis=0, dtype=np.float64)
         scale_X = np.where(deviation_X > 1e-6, 1.0 / np.maximum(deviation_X, 1e-6), 0.0)
-        if name == "features":
-            scale_X[0] = 0.0
+        scale_X[[NAMES[name].index(unread) for unread in UNREAD[name]]] = 0.0
         self.get_buffer(f"{name}_mean").copy_(torch.from_numpy(values_NX.mean(axis=0, dtype=np.float64)))
         self.get_buffer(f"{name}_scale").copy_(torch.from_numpy(scale_X))
 
