@@ -16,8 +16,8 @@ from training.models.target_attention import SINGLE, WIDTHS, Batch, TargetAttent
 
 NAMES = {"features": FEATURE_NAMES, "recent": RECENT_NAMES, "context": CONTEXT_NAMES}
 UNREAD: dict[str, tuple[str, ...]] = {"features": ("retrieval_score",), "context": ("history",), "recent": ()}
-"""Retrieval's score tells how slates ended that the retriever has seen; histories grow with the age of the shop, so what
-their length meant in training is wrong later: read, it lowers every probability from week to week."""
+"""Retrieval's score tells how slates ended that the retriever has seen. Histories grow with the age of the shop, and
+what their length meant in training is wrong later: where it is read, probabilities fall from week to week."""
 POSITIONS = 32
 OUTPUTS = ("click", "cart", "purchase", "choice")
 """The last one says which of retrieval's candidates is next; it has no position."""

@@ -88,3 +88,17 @@ def test_a_position_counts_in_training_only() -> None:
     assert not torch.allclose(din(batch(), shown)[:, 0], din(batch())[:, 0])
     assert torch.equal(din(batch(), nowhere), din(batch()))
     assert torch.equal(din(batch(), shown)[:, -1], din(batch())[:, -1])
+
+
+def test_neither_retrievals_score_nor_the_length_of_a_history_is_read() -> None:
+    _, din = grown()
+    torch.nn.init.normal_(din.wide.weight)
+    for name, names, column in (
+        ("features_NF", FEATURE_NAMES, "retrieval_score"),
+        ("context_LU", CONTEXT_NAMES, "history"),
+    ):
+        other = getattr(batch(), name).clone()
+        other[:, names.index(column)] += 7.0
+        assert torch.equal(din(batch()), din(batch()._replace(**{name: other})))
+        other[:, names.index(column) + 1] += 7.0
+        assert not torch.allclose(din(batch()), din(batch()._replace(**{name: other})), atol=1e-3)
