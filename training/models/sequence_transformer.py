@@ -17,12 +17,16 @@ from torch.nn import functional
 
 from training.features.vocabulary import Codes
 from training.metrics import Floats
-from training.models.dropout import Dropout
+from training.models.dropout import Dropout, RowDropout
 from training.models.item_content import ItemContent
 from training.models.repetition import Repetition
 from training.models.retriever import NO_GAIN, Gain, VectorRetriever, gain_by_item
 
 TOKENS_PER_FORWARD = 8192
+STD = 0.02
+"""Of embeddings before training."""
+START_STD = 0.02
+"""Of item embeddings that begin from what is known of the items."""
 
 
 class TransformerConfig(BaseModel):
@@ -34,6 +38,9 @@ class TransformerConfig(BaseModel):
     blocks: int = Field(default=2, ge=1, le=16)
     heads: int = Field(default=2, ge=1, le=16)
     dropout: float = Field(default=0.3, ge=0.0, lt=1.0)
+    token_dropout: float = Field(
+        default=0.15, ge=0.0, lt=1.0, description="tokens of a history whose item is hidden in a step of training"
+    )
     max_len: int = Field(default=200, ge=1, le=2048, description="newest tokens of a history that are read")
     block: Literal["plain", "gated"] = Field(default="plain", description="gated: each part enters through a gate")
     widening: int = Field(default=1, ge=1, le=8, description="width of the feed-forward part over D")
@@ -140,9 +147,9 @@ class Tower(nn.Module):
         self.input_norm: nn.Module = nn.LayerNorm(config.dim)
         self.blocks = nn.ModuleList(BLOCKS[config.block](config) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.dim)
-        self.dropout = Dropout(config.dropout)
+        self.token_dropout, self.dropout = RowDropout(config.token_dropout), Dropout(config.dropout)
         for embedding in (self.place, *([self.item] if item is None else [])):
-            nn.init.normal_(embedding.weight, std=0.02)
+            nn.init.normal_(embedding.weight, std=STD)
 
     def item_vectors(self, codes_K: Tensor | None = None) -> Tensor:
         """items_ID, what tokens are read as and scores are made with; of these items only, [K, D], where given."""
@@ -152,13 +159,22 @@ class Tower(nn.Module):
         """What the ids alone stand for; of a dealt table to be asked once a step."""
         return self.item.weight if codes_K is None else self.item(codes_K)
 
+    def start_from(self, vectors_ID: Tensor) -> None:
+        """Let the item table begin at vectors of mean square 1 instead of at random."""
+        assert isinstance(self.item, nn.Embedding)
+        with torch.no_grad():
+            self.item.weight.add_(vectors_ID.to(self.item.weight), alpha=START_STD)
+
     def with_content(self, own_KD: Tensor, codes_K: Tensor | None = None) -> Tensor:
         return own_KD if self.content is None else self.content(own_KD, codes_K)
 
     def forward(self, tokens_BL: Tensor, lengths_B: Tensor, items_ID: Tensor) -> Tensor:
         # Places count from the newest token, so that "just now" is one place at any length.
         places_BL = (lengths_B[:, None] - 1 - torch.arange(tokens_BL.shape[1], device=tokens_BL.device)).clamp_(min=0)
-        x_BLD = self.dropout(self.input_norm(functional.embedding(tokens_BL, items_ID) + self.place(places_BL)))
+        read_BLD = self.token_dropout(functional.embedding(tokens_BL, items_ID).flatten(0, 1)).view(
+            *tokens_BL.shape, -1
+        )
+        x_BLD = self.dropout(self.input_norm(read_BLD + self.place(places_BL)))
         for block in self.blocks:
             x_BLD = block(x_BLD)
         return self.norm(x_BLD)
