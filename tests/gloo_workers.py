@@ -50,7 +50,7 @@ def split() -> Split:
 
 def content() -> ItemContent:
     features_IF = sparse.random(ITEMS, 9, 0.3, format="csr", dtype=np.float32, random_state=SEED)
-    return ItemContent(SIZES.dim, features_IF=features_IF, text_IT=None, id_dropout=0.0, token_dropout=0.0)
+    return ItemContent(SIZES.dim, features_IF=features_IF, text_IT=None, id_dropout=0.0)
 
 
 def training(workers: Workers, **settings: Any) -> TransformerTraining:
