@@ -22,7 +22,7 @@ class HnswIndex(ApproximateIndex):
 
     One coordinate more makes all vectors equally long: the nearest to a query, which has zero there, is then the one of
     the largest inner product (Bachrach et al. 2014). A longer vector that comes later is found less surely, until the
-    rebuild that it asks for.
+    rebuild that it asks for; a few that are many times longer than all others cost recall even then.
     """
 
     kind = "hnsw"

@@ -68,7 +68,7 @@ class IvfPqIndex(ApproximateIndex):
     def _vectors_in(self, rows: Any) -> Any:
         return faiss.downcast_index(rows.refine_index)
 
-    def _parameters(self, fetch: int, choice: Choice, effort: float) -> Any:
+    def _parameters(self, fetch: int, choice: Choice, effort: float) -> Any:  # noqa: ARG002
         chosen = (
             faiss.SearchParametersIVF(nprobe=int(effort * self.config.ivf_nprobe), sel=choice.selector)
             if isinstance(self._codes, faiss.IndexIVF)
