@@ -42,7 +42,8 @@ def measure(
     wall, cpu = time.monotonic(), time.process_time()
     index = build_index(ids, vectors_ND, IndexConfig(kind=kind))
     built = {"build_s": time.monotonic() - wall, "build_cpu_s": time.process_time() - cpu}
-    ours, wrapped, bare = timed(lambda query_1D: index.search(query_1D, TOP)[0][0], bare_search(index), queries_QD)
+    padded_QD = np.pad(queries_QD, ((0, 0), (0, index.added_dims)))
+    ours, wrapped, bare = timed(lambda one: index.search(one, TOP)[0][0], bare_search(index), queries_QD, padded_QD)
     structure, disk = on_disk(index)
     return {
         **{name: round(value, 2) for name, value in built.items()},
@@ -59,13 +60,13 @@ def measure(
 
 
 def timed(
-    search: Callable[[Floats], Any], bare: Callable[[Floats], Any], queries_QD: Floats
+    search: Callable[[Floats], Any], bare: Callable[[Floats], Any], queries_QD: Floats, padded_QD: Floats
 ) -> tuple[list[Any], dict[str, float], dict[str, float]]:
     """Answers of the first, and times of both, in turn and on different queries: neither warms the other's caches."""
     answers, seconds = [], np.zeros((len(queries_QD), 4))
     for row in range(len(queries_QD)):
-        for column, asked, place in ((0, search, row), (2, bare, row - len(queries_QD) // 2)):
-            query_1D = queries_QD[place % len(queries_QD)][None]
+        other = row - len(queries_QD) // 2
+        for column, asked, query_1D in ((0, search, queries_QD[row][None]), (2, bare, padded_QD[other][None])):
             wall, cpu = time.perf_counter(), time.thread_time()
             answer = asked(query_1D)
             seconds[row, column : column + 2] = time.perf_counter() - wall, time.thread_time() - cpu
@@ -90,7 +91,7 @@ def bare_search(index: FaissIndex) -> Callable[[Floats], Any]:
         return lambda query_1D: rows.search(query_1D, TOP)
     if index.kind == "hnsw":
         kept = faiss.SearchParametersHNSW(efSearch=config.hnsw_ef_search)
-        return lambda query_1D: rows.search(np.pad(query_1D, ((0, 0), (0, 1))), TOP, params=kept)
+        return lambda query_1D: rows.search(query_1D, TOP, params=kept)
     lists = faiss.SearchParametersIVF(nprobe=config.ivf_nprobe)
     refined = faiss.IndexRefineSearchParameters(k_factor=config.refine_factor, base_index_params=lists)
     return lambda query_1D: rows.search(query_1D, TOP, params=refined)
