@@ -40,4 +40,4 @@ class ApproximateIndex(FaissIndex):
             nodes_F: Ints = nodes_1F[nodes_1F >= 0]
             if len(nodes_F) >= k:
                 return nodes_F
-        return np.arange(self._nodes.rows) if choice.mask_N is None else choice.nodes
+        return np.arange(self._nodes.rows) if choice.mask_N is None else choice.nodes.copy()

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from training.contracts.atomic import write_json
+from training.indexes import files
 from training.indexes.config import IndexConfig, Kind
-from training.indexes.files import INDEX_FILE, ROWS_FILE, SLOTS_FILE, misfit, read_document, read_rows, read_slots
 from training.indexes.index import Index
 from training.indexes.native import faiss
 from training.indexes.nodes import DELETED, Choice, Nodes
@@ -124,15 +122,13 @@ class FaissIndex(Index):
         k = min(k, choice.count)
         if not k:
             return NOTHING
-        if choice.mask_N is not None and choice.count <= self._few():
-            nodes_F, scores_F = choice.nodes, self._scores(query_1D, choice.nodes)
+        few = max(self.config.exact_below, int(self.config.exact_below_share * self._nodes.rows))
+        if choice.mask_N is not None and choice.count <= few:
+            # A copy: the caller may write into his answer.
+            nodes_F, scores_F = choice.nodes.copy(), self._scores(query_1D, choice.nodes)
         else:
             nodes_F, scores_F = self._find(query_1D, k, choice)
         return best_first(self._nodes.slots_of(nodes_F), scores_F, self._nodes.ids, k)
-
-    def _few(self) -> int:
-        """So many allowed rows are looked at one by one."""
-        return max(self.config.exact_below, int(self.config.exact_below_share * self._nodes.rows))
 
     def _scores(self, query_1D: Floats, nodes_F: Ints) -> Floats:
         """Inner products with the stored vectors, each by itself: the same bits whatever stands beside it."""
@@ -174,28 +170,27 @@ class FaissIndex(Index):
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        faiss.write_index(self._rows, str(folder / ROWS_FILE))
-        pq.write_table(pa.table({"item_id": list(self.ids), "row": self._nodes.node_S}), folder / SLOTS_FILE)
-        write_json(
-            folder / INDEX_FILE,
-            {"kind": self.kind, "dim": self.dim, "slots": self.slots, "config": self.config.model_dump(mode="json")},
-        )
+        faiss.write_index(self._rows, str(folder / files.ROWS_FILE))
+        files.write_slots(folder, self.ids, self._nodes.node_S)
+        sizes, config = {"dim": self.dim, "slots": self.slots}, self.config.model_dump(mode="json")
+        write_json(folder / files.INDEX_FILE, {"kind": self.kind, **sizes, "config": config})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Raises InputError naming the file that is missing, damaged or does not fit the others."""
-        document = read_document(folder)
+        rows_file, slots_file = folder / files.ROWS_FILE, folder / files.SLOTS_FILE
+        document = files.read_document(folder)
         index = cls(document["dim"], IndexConfig.model_validate(document["config"]))
-        index._hold(cls._opened(read_rows(folder), folder / ROWS_FILE))
+        index._hold(cls._opened(files.read_rows(folder), rows_file))
         if index._rows.d != index.dim + cls.added_dims:
-            raise misfit(folder / ROWS_FILE, "vectors of another size", index._rows.d - cls.added_dims, index.dim)
-        ids, node_S = read_slots(folder)
+            raise files.misfit(rows_file, "vectors of another size", index._rows.d - cls.added_dims, index.dim)
+        ids, node_S = files.read_slots(folder)
         if len(ids) != document["slots"]:
-            raise misfit(folder / SLOTS_FILE, "another number of slots", len(ids), document["slots"])
+            raise files.misfit(slots_file, "another number of slots", len(ids), document["slots"])
         try:
             index._nodes = Nodes.restored(ids, node_S, index._rows.ntotal)
         except ValueError as error:
-            raise misfit(folder / SLOTS_FILE, str(error)) from error
+            raise files.misfit(slots_file, str(error)) from error
         return index
 
     @classmethod

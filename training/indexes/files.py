@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,13 @@ def read_rows(folder: Path) -> Any:
         raise misfit(file, "is missing or damaged", shorten(str(error), 200)) from error
 
 
+def write_slots(folder: Path, ids: Sequence[str], node_S: Ints) -> None:
+    """The id and the row of each slot."""
+    pq.write_table(pa.table({"item_id": list(ids), "row": node_S}), folder / SLOTS_FILE)
+
+
 def read_slots(folder: Path) -> tuple[list[str], Ints]:
-    """The id and the row of each slot; raises InputError where they cannot be read."""
+    """What `write_slots` wrote; raises InputError where it cannot be read."""
     file = folder / SLOTS_FILE
     try:
         table = pq.read_table(file)

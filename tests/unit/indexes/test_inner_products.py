@@ -73,3 +73,16 @@ def test_a_graph_by_inner_product_is_refused(tmp_path: Path) -> None:
     faiss.write_index(faiss.IndexHNSWFlat(4, 8, faiss.METRIC_INNER_PRODUCT), str(tmp_path / ROWS_FILE))
     with pytest.raises(InputError, match="train again"):
         load_index(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_belongs_to_the_caller(kind: Kind) -> None:
+    """Also where all rows are looked at, and stand in the order of their scores."""
+    vectors = np.linspace(2, 1, 30, dtype=np.float32)[:, None] * np.ones((1, 8), np.float32)
+    index = build_index([f"i{n}" for n in range(30)], vectors, IndexConfig(kind=kind))
+    index.delete("i3")
+    query = np.ones((1, 8), np.float32)
+    before = [part.copy() for part in index.search(query, 29)]
+    for part in index.search(query, 29):
+        part[:] = 0
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(before, index.search(query, 29), strict=True))
