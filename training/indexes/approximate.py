@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from training.indexes.faiss_index import FEW_EXTRA, FaissIndex
+from training.indexes.faiss_index import FaissIndex
 from training.indexes.nodes import Choice
 from training.metrics import Floats, Ints
 
+FEW_EXTRA = 8
+"""Fetched beyond k, so that what ties at its end is seen, and what FAISS rounds."""
 WIDER = (1.0, 4.0, 16.0)
 """Efforts tried before every allowed row is looked at."""
 

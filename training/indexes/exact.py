@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from training.indexes.faiss_index import FEW_EXTRA, FaissIndex
+from training.indexes.faiss_index import FaissIndex
 from training.indexes.files import misfit
 from training.indexes.native import faiss
 from training.indexes.nodes import Choice
@@ -30,7 +30,7 @@ class ExactIndex(FaissIndex):
 
         It breaks ties as it likes: fetch until the k-th score is clearly above what was left out.
         """
-        fetch = min(k + FEW_EXTRA, choice.count)
+        fetch = min(k + 1, choice.count)
         while True:
             scores_1F, nodes_1F = self._rows.search(query_1D, fetch, params=_chosen(choice))
             if fetch == choice.count or scores_1F[0, k - 1] > scores_1F[0, -1]:

@@ -19,9 +19,6 @@ from training.indexes.ordering import NOTHING, best_first, stacked
 from training.indexes.rebuild import OneThread, Rebuild
 from training.metrics import Bools, Floats, Ints
 
-FEW_EXTRA = 8
-"""Fetched beyond k, so that ties at its end are seen."""
-
 
 class FaissIndex(Index):
     """Rows of a FAISS index under ids. Deleted and overwritten rows stay until their share asks for a rebuild.
@@ -122,13 +119,15 @@ class FaissIndex(Index):
         k = min(k, choice.count)
         if not k:
             return NOTHING
-        few = max(self.config.exact_below, int(self.config.exact_below_share * self._nodes.rows))
-        if choice.mask_N is not None and choice.count <= few:
+        if choice.mask_N is not None and self._are_few(choice):
             # A copy: the caller may write into his answer.
             nodes_F, scores_F = choice.nodes.copy(), self._scores(query_1D, choice.nodes)
         else:
             nodes_F, scores_F = self._find(query_1D, k, choice)
         return best_first(self._nodes.slots_of(nodes_F), scores_F, self._nodes.ids, k)
+
+    def _are_few(self, choice: Choice) -> bool:
+        return choice.count <= max(self.config.exact_below, self.config.exact_below_share * self._nodes.rows)
 
     def _scores(self, query_1D: Floats, nodes_F: Ints) -> Floats:
         """Inner products with the stored vectors, each by itself: the same bits whatever stands beside it."""
