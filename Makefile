@@ -46,6 +46,7 @@ bench: install
 	$(BIN)/python tests/bench/cold_items.py --data ../shared/data/recsys/amazon_beauty
 	$(BIN)/python tests/bench/two_workers.py --data ../shared/data/recsys/amazon_beauty
 	$(BIN)/python tests/bench/sharded_embeddings.py
+	$(BIN)/python tests/bench/index_scale.py --data ../shared/data/recsys/amazon_beauty
 
 clean:
 	rm -rf $(VENV) dist build

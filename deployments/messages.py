@@ -17,18 +17,21 @@ class RetrievalQuery(NamedTuple):
     """Candidates for one user, from the bundle `version`.
 
     history: the best for `history` with `context` appended; similar: the nearest to `context[0]`;
-    given: the scores of `given` for that history.
+    given: the scores of `given` for that history. `history_us` are when the items of the history were met, `as_of_us`
+    is now: when those of the context are.
     """
 
     version: str
     mode: Mode
     history: tuple[str, ...]
+    history_us: tuple[int, ...]
     context: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
     excluded: tuple[str, ...] = ()
     excluded_hashes: frozenset[int] = frozenset()
     filter: str | None = None
     most: int = 100
+    as_of_us: int = 0
 
 
 class Candidates(NamedTuple):

@@ -47,7 +47,9 @@ class Retrieval:
         retrieval = cls(recommender, live, from_seq=known_seq if known_seq <= live.view.seq else 0)
         retrieval.follow()
         few = tuple(recommender.item_ids[:3])
-        retrieval.answer([RetrievalQuery("", "history", history, context=few[:1]) for history in ((), few)])
+        retrieval.answer(
+            [RetrievalQuery("", "history", history, (0,) * len(history), few[:1]) for history in ((), few)]
+        )
         return retrieval
 
     def follow(self) -> None:
@@ -65,20 +67,20 @@ class Retrieval:
         with self._lock:
             age_ms = self.live.age_ms()
             plans = [self._plan(query) for query in queries]
-            histories = [
-                (*query.history, *query.context) for query, plan in zip(queries, plans, strict=True) for _ in plan.parts
-            ]
-            found = iter(self._retrieve(histories, [part for plan in plans for part in plan.parts]))
+            asking = [query for query, plan in zip(queries, plans, strict=True) for _ in plan.parts]
+            found = iter(self._retrieve(asking, [part for plan in plans for part in plan.parts]))
             return [
                 self._candidates(query, plan, [next(found) for _ in plan.parts], age_ms)
                 for query, plan in zip(queries, plans, strict=True)
             ]
 
-    def _retrieve(self, histories: list[tuple[str, ...]], parts: list[tuple[Bools, int]]) -> list[Found]:
+    def _retrieve(self, asking: list[RetrievalQuery], parts: list[tuple[Bools, int]]) -> list[Found]:
         if not parts:
             return []
         most = max(count for _, count in parts)
-        slots, scores = self.recommender.retrieve(histories, most, [mask_S for mask_S, _ in parts])
+        histories = [(*query.history, *query.context) for query in asking]
+        times_us = [(*query.history_us, *(query.as_of_us for _ in query.context)) for query in asking]
+        slots, scores = self.recommender.retrieve(histories, most, [mask_S for mask_S, _ in parts], times_us)
         return [(slots[row][:count], scores[row][:count]) for row, (_, count) in enumerate(parts)]
 
     def _plan(self, query: RetrievalQuery) -> Plan:

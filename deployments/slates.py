@@ -247,12 +247,14 @@ class SlateMaker:
             version=release.version,
             mode=need.mode,
             history=need.known.profile.item_ids,
+            history_us=need.known.profile.timestamps_us,
             context=need.context,
             given=need.given,
             excluded=tuple(need.selection.excluded),
             excluded_hashes=need.selection.hashes,
             filter=need.selection.filter.text if need.selection.filter else None,
             most=need.count,
+            as_of_us=need.as_of_us,
         )
         timeout_s = need.deadline.share_s(self.config.stages.retrieval_share)
         found: Candidates | Missing | None = await self.retrieval.ask(query, timeout_s=timeout_s)

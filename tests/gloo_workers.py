@@ -24,7 +24,7 @@ from training.models.item_content import ItemContent
 from training.models.sequence_transformer import TransformerConfig
 
 USERS, ITEMS, SEED = 60, 37, 3
-SIZES = TransformerConfig(dim=8, dropout=0.0, max_len=12)
+SIZES = TransformerConfig(dim=8, dropout=0.0, token_dropout=0.0, max_len=12)
 SMALL = {
     "tokens_per_step": 60, "negatives": 11, "learning_rate": 0.01, "item_learning_rate": 0.01,
     "weight_decay": 0.01,

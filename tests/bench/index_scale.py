@@ -1,6 +1,7 @@
 """What the kinds of index cost and find as the catalogue grows, beside FAISS called bare in the same run.
 
-python tests/bench/index_scale.py --sizes 10000 30000 100000 --ivf-pq-only 1000000
+The vectors are drawn as those lie that the recommender learns on `--data`: it is trained first, or read of `--bundle`.
+    python tests/bench/index_scale.py --data ../shared/data/recsys/amazon_beauty
 """
 
 from __future__ import annotations
@@ -17,47 +18,20 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from learned_vectors import Mixture, learned
 from record import Recording
 
 from training.indexes.config import IndexConfig, Kind
-from training.indexes.faiss_index import ROWS_FILE, FaissIndex
+from training.indexes.faiss_index import FaissIndex
+from training.indexes.files import ROWS_FILE
 from training.indexes.native import faiss
 from training.indexes.registry import INDEXES, build_index
 
 Floats = npt.NDArray[np.float32]
-TOP, CHUNK = 100, 100_000
+TOP, CENTRES = 100, 256
 WARM_UP = 20
 MACHINE_GIB = 256
 """Memory of one machine that the sum at the end assumes; a fifth of it is left to other things."""
-
-
-class Mixture:
-    """Gaussians around centres: how item or user vectors lie, as they were learned on a shop."""
-
-    def __init__(self, centres_CD: Floats, shares_C: npt.NDArray[np.float64], within_DD: Floats) -> None:
-        self.centres_CD, self.shares_C = centres_CD, shares_C
-        self.root_DD = np.linalg.cholesky(within_DD + 1e-9 * np.eye(len(within_DD))).astype(np.float32)
-
-    @classmethod
-    def fitted(cls, vectors_ND: Floats, centres: int) -> Mixture:
-        """k-means centres and their shares, one covariance within them."""
-        clusters = faiss.Kmeans(vectors_ND.shape[1], centres, niter=20, seed=1, min_points_per_centroid=1)
-        clusters.train(np.ascontiguousarray(vectors_ND, np.float32))
-        _, nearest_N1 = clusters.index.search(vectors_ND, 1)
-        within_ND = vectors_ND - clusters.centroids[nearest_N1[:, 0]]
-        return cls(
-            clusters.centroids, np.bincount(nearest_N1[:, 0], minlength=centres) / len(vectors_ND), np.cov(within_ND.T)
-        )
-
-    def draw(self, count: int, seed: int) -> Floats:
-        """[count, D], made a chunk at a time: nothing of their size is held twice."""
-        rng = np.random.default_rng(seed)
-        drawn_ND = np.empty((count, len(self.root_DD)), np.float32)
-        for start in range(0, count, CHUNK):
-            part_ND = drawn_ND[start : start + CHUNK]
-            noise_ND = rng.standard_normal(part_ND.shape, dtype=np.float32) @ self.root_DD.T
-            part_ND[:] = self.centres_CD[rng.choice(len(self.shares_C), len(part_ND), p=self.shares_C)] + noise_ND
-        return drawn_ND
 
 
 def measure(
@@ -68,9 +42,8 @@ def measure(
     wall, cpu = time.monotonic(), time.process_time()
     index = build_index(ids, vectors_ND, IndexConfig(kind=kind))
     built = {"build_s": time.monotonic() - wall, "build_cpu_s": time.process_time() - cpu}
-    ours, wrapped, bare = timed(
-        lambda query: index.search(query, TOP)[0][0], lambda query: bare_search(index, query), queries_QD
-    )
+    padded_QD = np.pad(queries_QD, ((0, 0), (0, index.added_dims)))
+    ours, wrapped, bare = timed(lambda one: index.search(one, TOP)[0][0], bare_search(index), queries_QD, padded_QD)
     structure, disk = on_disk(index)
     return {
         **{name: round(value, 2) for name, value in built.items()},
@@ -87,13 +60,13 @@ def measure(
 
 
 def timed(
-    search: Callable[[Floats], Any], bare: Callable[[Floats], Any], queries_QD: Floats
+    search: Callable[[Floats], Any], bare: Callable[[Floats], Any], queries_QD: Floats, padded_QD: Floats
 ) -> tuple[list[Any], dict[str, float], dict[str, float]]:
     """Answers of the first, and times of both, in turn and on different queries: neither warms the other's caches."""
     answers, seconds = [], np.zeros((len(queries_QD), 4))
     for row in range(len(queries_QD)):
-        for column, asked, place in ((0, search, row), (2, bare, row - len(queries_QD) // 2)):
-            query_1D = queries_QD[place % len(queries_QD)][None]
+        other = row - len(queries_QD) // 2
+        for column, asked, query_1D in ((0, search, queries_QD[row][None]), (2, bare, padded_QD[other][None])):
             wall, cpu = time.perf_counter(), time.thread_time()
             answer = asked(query_1D)
             seconds[row, column : column + 2] = time.perf_counter() - wall, time.thread_time() - cpu
@@ -111,20 +84,17 @@ def quantiles(seconds_Q2: npt.NDArray[np.float64]) -> dict[str, float]:
     }
 
 
-def bare_search(index: FaissIndex, query_1D: Floats) -> Any:
-    """The same FAISS structure with the same settings, without ids, ties and filters."""
+def bare_search(index: FaissIndex) -> Callable[[Floats], Any]:
+    """The same FAISS structure with the same settings, made beforehand; without ids, ties and filters."""
     config, rows = index.config, index._rows
     if index.kind == "exact":
-        return rows.search(query_1D, TOP)
+        return lambda query_1D: rows.search(query_1D, TOP)
     if index.kind == "hnsw":
-        return rows.search(query_1D, TOP, params=faiss.SearchParametersHNSW(efSearch=config.hnsw_ef_search))
+        kept = faiss.SearchParametersHNSW(efSearch=config.hnsw_ef_search)
+        return lambda query_1D: rows.search(query_1D, TOP, params=kept)
     lists = faiss.SearchParametersIVF(nprobe=config.ivf_nprobe)
     refined = faiss.IndexRefineSearchParameters(k_factor=config.refine_factor, base_index_params=lists)
-    return rows.search(query_1D, TOP, params=refined)
-
-
-def exact_answers(vectors_ND: Floats, queries_QD: Floats) -> npt.NDArray[np.int64]:
-    return np.asarray(faiss.knn(queries_QD, vectors_ND, TOP, faiss.METRIC_INNER_PRODUCT)[1])
+    return lambda query_1D: rows.search(query_1D, TOP, params=refined)
 
 
 def recall(found: Sequence[Any], best_QK: npt.NDArray[np.int64]) -> float:
@@ -179,7 +149,7 @@ def run(items: Mixture, users: Mixture, sizes: dict[Kind, Sequence[int]], querie
     figures: dict[str, dict[int, dict[str, Any]]] = {kind: {} for kind in sizes}
     for size in sorted({size for wanted in sizes.values() for size in wanted}):
         vectors_ND = items.draw(size, seed=1)
-        best_QK = exact_answers(vectors_ND, queries_QD)
+        _, best_QK = faiss.knn(queries_QD, vectors_ND, TOP, faiss.METRIC_INNER_PRODUCT)
         for kind in (kind for kind, wanted in sizes.items() if size in wanted):
             figures[kind][size] = measure(kind, vectors_ND, queries_QD, None if kind == "exact" else best_QK)
             print(kind, size, figures[kind][size], flush=True)
@@ -195,13 +165,11 @@ def summary(by_items: dict[int, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def load_average() -> float:
-    return round(os.getloadavg()[0], 1)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vectors", type=Path, required=True, help="learned `items` and `users` vectors in an npz")
+    parser.add_argument("--data", type=Path, required=True, help="a shop, or a folder of the amazon-sequences format")
+    parser.add_argument("--bundle", type=Path, help="a recommender of that shop; by default one is trained")
+    parser.add_argument("--epochs", type=int, default=5, help="of that training")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--ivf-pq-only", type=int, nargs="*", default=[10_000_000])
     parser.add_argument("--without-graph-above", type=int, default=1_000_000)
@@ -209,17 +177,17 @@ def main() -> None:
     parser.add_argument("--name", default="index_scale", help="of the recorded result")
     options = parser.parse_args()
     faiss.omp_set_num_threads(1)
-    recording, load_before = Recording(options.name, seeds=[1, 2]), load_average()
-    with np.load(options.vectors) as learned:
-        items, users = Mixture.fitted(learned["items"], 256), Mixture.fitted(learned["users"], 256)
+    recording, load_before = Recording(options.name, seeds=[1, 2]), os.getloadavg()[0]
+    found = learned(options.data, options.bundle, epochs=options.epochs)
+    items, users = Mixture.fitted(found.items_ID, CENTRES), Mixture.fitted(found.users_UD, CENTRES)
     sizes: dict[Kind, Sequence[int]] = {kind: list(options.sizes) for kind in INDEXES}
     sizes["hnsw"] = [size for size in options.sizes if size <= options.without_graph_above]
     sizes["ivf_pq"] = [*options.sizes, *options.ivf_pq_only]
     for figures in run(items, users, sizes, options.queries):
         recording.write({
-            "vectors": "256 Gaussians fitted to learned item and user vectors, dim 64; one thread; top 100",
+            "vectors": f"{CENTRES} Gaussians fitted to {found}; one thread; top {TOP}",
             "times_bare": "CPU time of the median query over that of FAISS with the same structure and settings",
-            "load_average": [load_before, load_average()],
+            "load_average": [load_before, os.getloadavg()[0]],
             "peak_resident_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
             "config": IndexConfig().model_dump(),
             **figures,

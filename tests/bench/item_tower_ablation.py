@@ -81,6 +81,26 @@ def summary(gains_RU: np.ndarray, runs: list[dict[str, Any]], tail_U: np.ndarray
     return {**told, "tail_ndcg@10": float(gains_RU[:, tail_U].mean()), "runs": runs}
 
 
+def figures(
+    gains_by_variant: dict[str, np.ndarray],
+    runs_by_variant: dict[str, list[dict[str, Any]]],
+    data: RecommenderData,
+    config: RecommenderConfig,
+) -> dict[str, Any]:
+    """Every variant that is done, each of them against ids alone where these are done too."""
+    tail_U = data.counts_I[data.split.test.targets_U] < TAIL
+    told: dict[str, Any] = {
+        variant: summary(gains_RU, runs_by_variant[variant], tail_U) for variant, gains_RU in gains_by_variant.items()
+    }
+    ids_RU = gains_by_variant.get("ids")
+    for variant, gains_RU in gains_by_variant.items():
+        if ids_RU is not None and variant != "ids":
+            told[variant]["over_ids"] = paired(gains_RU, ids_RU, np.ones(len(tail_U), np.bool_))
+            told[variant]["over_ids_in_the_tail"] = paired(gains_RU, ids_RU, tail_U)
+    told["note"] = "attributes and text include key phrases written by a language model from the items' titles"
+    return {**told, "config": config.model_dump(mode="json")}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a folder of the format")
@@ -102,19 +122,7 @@ def main() -> None:
             made = [train(base.model_copy(update={**VARIANTS[variant], "seed": seed}), data) for seed in seeds]
             gains_by_variant[variant] = np.stack([gains(test) for test, _ in made])
             runs_by_variant[variant] = [run for _, run in made]
-            print(variant, [run["test"]["ndcg@10"] for run in runs_by_variant[variant]], flush=True)
-    tail_U = data.counts_I[data.split.test.targets_U] < TAIL
-    figures: dict[str, Any] = {
-        variant: summary(gains_by_variant[variant], runs_by_variant[variant], tail_U) for variant in options.variants
-    }
-    ids = gains_by_variant.get("ids")
-    if ids is not None:
-        for variant in options.variants[1:]:
-            figures[variant]["over_ids"] = paired(gains_by_variant[variant], ids, np.ones(len(tail_U), np.bool_))
-            figures[variant]["over_ids_in_the_tail"] = paired(gains_by_variant[variant], ids, tail_U)
-    figures["note"] = "attributes and text include key phrases written by a language model from the items' titles"
-    figures["config"] = base.model_dump(mode="json")
-    recording.write(figures)
+            recording.write(figures(gains_by_variant, runs_by_variant, data, base))
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def _query(name: str, version: str, item_id: str = "i01") -> RetrievalQuery | Ra
     import numpy as np
 
     if name == "retrieval":
-        return RetrievalQuery(version, "history", (item_id, "i09"))
+        return RetrievalQuery(version, "history", (item_id, "i09"), (0, 60_000_000))
     return RankingQuery(
         version, Profile("u", (item_id,), ("view",), (1,), (0.5,)), ["i01", "i05"], np.ones(2, np.float32), 10
     )

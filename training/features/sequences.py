@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ LEAST_POSITIVES = 3
 
 Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+Moments = Sequence[Int64s] | None
+"""times_us_L of some histories; None where nobody knows them."""
 
 
 def run_starts(codes_N: Codes) -> Bools:
@@ -26,10 +28,10 @@ def run_starts(codes_N: Codes) -> Bools:
     return starts_N
 
 
-def collapse(codes_N: Codes) -> Codes:
-    """One user's codes with unknown ones dropped and each run of one item as a single token."""
-    known = codes_N[codes_N != UNKNOWN]
-    return known[run_starts(known)]
+def token_places(codes_N: Codes) -> Int64s:
+    """Places in one user's codes that are tokens: unknown ones are dropped and each run of one item is a single one."""
+    known = np.flatnonzero(codes_N != UNKNOWN)
+    return known[run_starts(codes_N[known])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +51,12 @@ class Histories:
 
 @dataclass(frozen=True, kw_only=True)
 class Sequences:
-    """Slices of one shared token array, one per user."""
+    """Slices of one shared token array, one per user, and of the tokens' times, where there are any."""
 
     tokens_N: Codes
     starts_U: Int64s
     ends_U: Int64s
+    times_us_N: Int64s | None = None
 
     def __len__(self) -> int:
         return len(self.starts_U)
@@ -68,11 +71,16 @@ class Sequences:
     def lengths_U(self) -> Int64s:
         return self.ends_U - self.starts_U
 
+    @property
+    def times_us(self) -> Moments:
+        """Of each user's tokens."""
+        if self.times_us_N is None:
+            return None
+        return [self.times_us_N[start:end] for start, end in zip(self.starts_U, self.ends_U, strict=True)]
+
     def last(self, length: int) -> Sequences:
         """Each slice cut to its newest `length` tokens."""
-        return Sequences(
-            tokens_N=self.tokens_N, starts_U=np.maximum(self.starts_U, self.ends_U - length), ends_U=self.ends_U
-        )
+        return replace(self, starts_U=np.maximum(self.starts_U, self.ends_U - length))
 
     def windows(self, length: int) -> Sequences:
         """Every slice cut into pieces of at most `length` tokens, from its newest token back; none for an empty one."""
@@ -80,12 +88,10 @@ class Sequences:
         of_W = np.repeat(np.arange(len(self)), pieces_U)
         nth_W = np.arange(len(of_W)) - np.repeat(np.cumsum(pieces_U) - pieces_U, pieces_U)
         ends_W = self.ends_U[of_W] - nth_W * length
-        return Sequences(
-            tokens_N=self.tokens_N, starts_U=np.maximum(self.starts_U[of_W], ends_W - length), ends_U=ends_W
-        )
+        return replace(self, starts_U=np.maximum(self.starts_U[of_W], ends_W - length), ends_U=ends_W)
 
     def take(self, users: Int64s) -> Sequences:
-        return Sequences(tokens_N=self.tokens_N, starts_U=self.starts_U[users], ends_U=self.ends_U[users])
+        return replace(self, starts_U=self.starts_U[users], ends_U=self.ends_U[users])
 
     @classmethod
     def of(cls, histories: Sequence[Codes]) -> Sequences:
@@ -162,29 +168,33 @@ def interest_histories(events: pa.Table, vocabulary: Vocabulary, positive_types:
     )
 
 
-def leave_one_out(histories: Histories) -> Split:
+def leave_one_out(histories: Histories, *, timed: bool = True) -> Split:
     """The last positive event of each user for test, the one before for validation, what precedes both for training.
 
     An input holds every token strictly before its target's event. Users with fewer than 3 positive events train only.
+    `timed` says that times are more than an order: then a token has that of the first event of its run.
     """
     offsets, codes = histories.offsets_U, histories.codes_N
     starts_N = run_starts(codes)
     starts_N[offsets[:-1][np.diff(offsets) > 0]] = True
     token_of_N = np.cumsum(starts_N) - 1
-    shared = codes[starts_N]
+    shared, times_us = codes[starts_N], histories.timestamps_us_N[starts_N] if timed else None
     tokens_before_N1 = np.concatenate([np.zeros(1, np.int64), token_of_N + 1])  # tokens among events 0..n-1
     first_token_U = tokens_before_N1[offsets[:-1]]
     users, validation_events, test_events = _last_two_positives(histories)
 
     def cases(events: Int64s) -> Cases:
         # A target in the middle of a run still sees the run's earlier events as its last token.
-        inputs = Sequences(tokens_N=shared, starts_U=first_token_U[users], ends_U=tokens_before_N1[events])
+        starts_U, ends_U = first_token_U[users], tokens_before_N1[events]
+        inputs = Sequences(tokens_N=shared, starts_U=starts_U, ends_U=ends_U, times_us_N=times_us)
         times_us_U = histories.timestamps_us_N[events]
         return Cases(users_U=users, inputs=inputs, targets_U=codes[events], times_us_U=times_us_U)
 
     train_end_U = offsets[1:].copy()
     train_end_U[users] = validation_events
-    train = Sequences(tokens_N=shared, starts_U=first_token_U, ends_U=tokens_before_N1[train_end_U])
+    train = Sequences(
+        tokens_N=shared, starts_U=first_token_U, ends_U=tokens_before_N1[train_end_U], times_us_N=times_us
+    )  # fmt: skip
     pairs = _training_pairs(histories, train_end_U, starts_N, token_of_N)
     return Split(
         train=train,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from training.indexes.faiss_index import FEW_EXTRA, FaissIndex, misfit
+from training.indexes.faiss_index import FaissIndex
+from training.indexes.files import misfit
 from training.indexes.native import faiss
 from training.indexes.nodes import Choice
 from training.metrics import Floats, Ints
@@ -24,14 +25,16 @@ class ExactIndex(FaissIndex):
     def _vectors_in(self, rows: Any) -> Any:
         return rows
 
-    def _find(self, query_1D: Floats, k: int, choice: Choice) -> Ints:
-        """FAISS breaks ties as it likes: fetch until the k-th score is clearly above what was left out."""
-        fetch = min(k + FEW_EXTRA, choice.count)
+    def _find(self, query_1D: Floats, k: int, choice: Choice) -> tuple[Ints, Floats]:
+        """FAISS's own scores, of the same kernel as `_scores`.
+
+        It breaks ties as it likes: fetch until the k-th score is clearly above what was left out.
+        """
+        fetch = min(k + 1, choice.count)
         while True:
             scores_1F, nodes_1F = self._rows.search(query_1D, fetch, params=_chosen(choice))
             if fetch == choice.count or scores_1F[0, k - 1] > scores_1F[0, -1]:
-                found: Ints = nodes_1F[0]
-                return found
+                return nodes_1F[0], scores_1F[0]
             fetch = min(2 * fetch, choice.count)
 
     @classmethod

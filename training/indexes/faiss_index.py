@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from training.contracts.atomic import write_json
-from training.contracts.errors import InputError, Problem, shorten
+from training.indexes import files
 from training.indexes.config import IndexConfig, Kind
 from training.indexes.index import Index
 from training.indexes.native import faiss
 from training.indexes.nodes import DELETED, Choice, Nodes
-from training.indexes.ordering import best_first
-from training.indexes.rebuild import Rebuild, one_thread
+from training.indexes.ordering import NOTHING, best_first, stacked
+from training.indexes.rebuild import OneThread, Rebuild
 from training.metrics import Bools, Floats, Ints
-
-INDEX_FILE = "index.json"
-ROWS_FILE = "index.faiss"
-SLOTS_FILE = "slots.parquet"
-FEW_EXTRA = 8
-"""Fetched beyond k, so that ties at its end are seen."""
 
 
 class FaissIndex(Index):
@@ -36,6 +27,8 @@ class FaissIndex(Index):
     """
 
     kind: ClassVar[Kind]
+    added_dims: ClassVar[int] = 0
+    """Coordinates that a row holds beyond its vector's."""
 
     def __init__(self, dim: int, config: IndexConfig) -> None:
         self.dim, self.config = dim, config
@@ -49,7 +42,7 @@ class FaissIndex(Index):
         if len(set(ids)) != len(ids):
             raise ValueError("an id is there twice")
         index = cls(vectors_ID.shape[1], config)
-        with one_thread():
+        with OneThread():
             index._hold(index._built(np.ascontiguousarray(vectors_ID, np.float32)))
         index._nodes.place(ids)
         return index
@@ -66,8 +59,12 @@ class FaissIndex(Index):
         """The FAISS index that holds the rows' vectors."""
 
     @abstractmethod
-    def _find(self, query_1D: Floats, k: int, choice: Choice) -> Ints:
-        """At least k rows of `choice` near the query, k of them or all there are; any order."""
+    def _find(self, query_1D: Floats, k: int, choice: Choice) -> tuple[Ints, Floats]:
+        """At least k rows of `choice` near the query, or all there are, and their `_scores`; any order."""
+
+    def _add(self, vectors_ND: Floats) -> None:
+        """Append rows."""
+        self._rows.add(np.ascontiguousarray(vectors_ND, np.float32))
 
     def _outgrown(self) -> bool:
         """Whether the rows are too many for the structure they were built into."""
@@ -89,8 +86,8 @@ class FaissIndex(Index):
     def upsert(self, ids: Sequence[str], vectors_ID: Floats) -> None:
         latest = {item_id: row for row, item_id in enumerate(ids)}
         if latest:
-            with one_thread():
-                self._rows.add(np.ascontiguousarray(vectors_ID[list(latest.values())], np.float32))
+            with OneThread():
+                self._add(vectors_ID[list(latest.values())])
             self._nodes.place(list(latest))
         self._maintain()
 
@@ -113,24 +110,28 @@ class FaissIndex(Index):
     def search(self, queries_BD: Floats, k: int, allowed_S: Bools | None = None) -> tuple[Ints, Floats]:
         k, choice = min(k, self.slots), self._nodes.choose(allowed_S)
         queries = np.ascontiguousarray(queries_BD, np.float32)
-        slots_BK = np.full((len(queries), k), -1, np.int64)
-        scores_BK = np.full((len(queries), k), -np.inf, np.float32)
         # One query at a time on one thread: an answer then depends neither on its batch nor on the number of cores.
-        with one_thread():
-            for row in range(len(queries) if k and choice.count else 0):
-                slots, scores = self._search_one(queries[row : row + 1], min(k, choice.count), choice)
-                slots_BK[row, : len(slots)], scores_BK[row, : len(slots)] = slots, scores
-        return slots_BK, scores_BK
+        with OneThread():
+            found = [self._search_one(queries[row : row + 1], k, choice) for row in range(len(queries))]
+        return stacked(found, k)
 
     def _search_one(self, query_1D: Floats, k: int, choice: Choice) -> tuple[Ints, Floats]:
-        few = max(self.config.exact_below, int(self.config.exact_below_share * self._nodes.rows))
-        filtered = choice.mask_N is not None and choice.count <= few
-        nodes_F = choice.nodes if filtered else self._find(query_1D, k, choice)
-        return best_first(self._nodes.slots_of(nodes_F), self._scores(query_1D, nodes_F), self.ids, k)
+        k = min(k, choice.count)
+        if not k:
+            return NOTHING
+        if choice.mask_N is not None and self._are_few(choice):
+            # A copy: the caller may write into his answer.
+            nodes_F, scores_F = choice.nodes.copy(), self._scores(query_1D, choice.nodes)
+        else:
+            nodes_F, scores_F = self._find(query_1D, k, choice)
+        return best_first(self._nodes.slots_of(nodes_F), scores_F, self._nodes.ids, k)
+
+    def _are_few(self, choice: Choice) -> bool:
+        return choice.count <= max(self.config.exact_below, self.config.exact_below_share * self._nodes.rows)
 
     def _scores(self, query_1D: Floats, nodes_F: Ints) -> Floats:
         """Inner products with the stored vectors, each by itself: the same bits whatever stands beside it."""
-        if isinstance(self._stored, faiss.IndexFlat):
+        if isinstance(self._stored, faiss.IndexFlat) and not self.added_dims:
             vectors, at_F = self._stored.get_xb(), nodes_F
         else:
             copied_FD = self._vectors_of(nodes_F)
@@ -142,7 +143,8 @@ class FaissIndex(Index):
         return scores_F
 
     def _vectors_of(self, nodes_F: Ints) -> Floats:
-        return np.asarray(self._stored.reconstruct_batch(np.ascontiguousarray(nodes_F)))
+        rows_FD = self._stored.reconstruct_batch(np.ascontiguousarray(nodes_F))
+        return np.ascontiguousarray(rows_FD[:, : self.dim])
 
     def _maintain(self) -> None:
         """Take a rebuild that is done; begin one where too much is dead."""
@@ -162,69 +164,35 @@ class FaissIndex(Index):
         self._nodes = Nodes.restored(self._nodes.ids, node_S, rows.ntotal)
         self._hold(rows)
         if late:
-            self._rows.add(late_vectors)
+            self._add(late_vectors)
             self._nodes.place(late)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        faiss.write_index(self._rows, str(folder / ROWS_FILE))
-        pq.write_table(pa.table({"item_id": list(self.ids), "row": self._nodes.node_S}), folder / SLOTS_FILE)
-        write_json(
-            folder / INDEX_FILE,
-            {"kind": self.kind, "dim": self.dim, "slots": self.slots, "config": self.config.model_dump(mode="json")},
-        )
+        faiss.write_index(self._rows, str(folder / files.ROWS_FILE))
+        files.write_slots(folder, self.ids, self._nodes.node_S)
+        sizes, config = {"dim": self.dim, "slots": self.slots}, self.config.model_dump(mode="json")
+        write_json(folder / files.INDEX_FILE, {"kind": self.kind, **sizes, "config": config})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Raises InputError naming the file that is missing, damaged or does not fit the others."""
-        document = read_document(folder)
+        rows_file, slots_file = folder / files.ROWS_FILE, folder / files.SLOTS_FILE
+        document = files.read_document(folder)
         index = cls(document["dim"], IndexConfig.model_validate(document["config"]))
-        index._hold(cls._opened(_read_rows(folder / ROWS_FILE), folder / ROWS_FILE))
-        if index._rows.d != index.dim:
-            raise misfit(folder / ROWS_FILE, "vectors of another size", index._rows.d, index.dim)
-        ids, node_S = _read_slots(folder / SLOTS_FILE)
+        index._hold(cls._opened(files.read_rows(folder), rows_file))
+        if index._rows.d != index.dim + cls.added_dims:
+            raise files.misfit(rows_file, "vectors of another size", index._rows.d - cls.added_dims, index.dim)
+        ids, node_S = files.read_slots(folder)
         if len(ids) != document["slots"]:
-            raise misfit(folder / SLOTS_FILE, "another number of slots", len(ids), document["slots"])
+            raise files.misfit(slots_file, "another number of slots", len(ids), document["slots"])
         try:
             index._nodes = Nodes.restored(ids, node_S, index._rows.ntotal)
         except ValueError as error:
-            raise misfit(folder / SLOTS_FILE, str(error)) from error
+            raise files.misfit(slots_file, str(error)) from error
         return index
 
     @classmethod
     @abstractmethod
     def _opened(cls, rows: Any, file: Path) -> Any:
         """What was read, as this kind needs it; raises InputError where it is of another kind."""
-
-
-def misfit(file: Path, problem: str, found: object = None, allowed: object = None) -> InputError:
-    """An index file that cannot be used."""
-    said = {name: str(value) for name, value in (("found", found), ("allowed", allowed)) if value is not None}
-    return InputError(Problem(file=str(file), problem=problem, **said))  # type: ignore[arg-type]
-
-
-def read_document(folder: Path) -> dict[str, Any]:
-    """index.json; raises InputError where it cannot be read."""
-    file = folder / INDEX_FILE
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        kept = {name: document[name] for name in ("kind", "dim", "slots", "config")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise misfit(file, "is missing or damaged", shorten(repr(error), 200)) from error
-    return kept
-
-
-def _read_rows(file: Path) -> Any:
-    try:
-        return faiss.read_index(str(file))
-    except (RuntimeError, MemoryError) as error:
-        raise misfit(file, "is missing or damaged", shorten(str(error), 200)) from error
-
-
-def _read_slots(file: Path) -> tuple[list[str], Ints]:
-    try:
-        table = pq.read_table(file)
-        ids: list[str] = table.column("item_id").to_pylist()
-        return ids, table.column("row").to_numpy().astype(np.int64)
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise misfit(file, "is missing or damaged", shorten(str(error), 200)) from error

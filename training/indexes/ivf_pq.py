@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from training.indexes.approximate import ApproximateIndex
-from training.indexes.faiss_index import misfit
+from training.indexes.files import misfit
 from training.indexes.native import faiss
 from training.indexes.nodes import Choice
-from training.metrics import Floats, Ints
+from training.metrics import Floats
 
 CODE_BITS = 8
 LEAST_ROWS = 4 * 2**CODE_BITS
@@ -54,30 +54,27 @@ class IvfPqIndex(ApproximateIndex):
 
     def _outgrown(self) -> bool:
         """Lists grow with the root of the rows: twice as many are due once the rows are fourfold."""
-        codes, rows = self._codes(), self._nodes.rows
-        if not isinstance(codes, faiss.IndexIVF):
-            return rows >= LEAST_ROWS
-        return self._lists_for(rows) >= 2 * codes.nlist
+        if not isinstance(self._codes, faiss.IndexIVF):
+            return self._nodes.rows >= LEAST_ROWS
+        return self._lists_for(self._nodes.rows) >= 2 * self._codes.nlist
+
+    def _hold(self, rows: Any) -> None:
+        super()._hold(rows)
+        self._codes = faiss.downcast_index(rows.base_index)
+        rows.k_factor = self.config.refine_factor
+        if isinstance(self._codes, faiss.IndexIVF):
+            self._codes.nprobe = self.config.ivf_nprobe
 
     def _vectors_in(self, rows: Any) -> Any:
         return faiss.downcast_index(rows.refine_index)
 
-    def _codes(self) -> Any:
-        return faiss.downcast_index(self._rows.base_index)
-
-    def _probe(self, query_1D: Floats, fetch: int, choice: Choice, effort: float) -> Ints:
-        codes = self._codes()
+    def _parameters(self, fetch: int, choice: Choice, effort: float) -> Any:  # noqa: ARG002
         chosen = (
-            faiss.SearchParametersIVF(
-                nprobe=min(int(effort * self.config.ivf_nprobe), codes.nlist), sel=choice.selector
-            )
-            if isinstance(codes, faiss.IndexIVF)
+            faiss.SearchParametersIVF(nprobe=int(effort * self.config.ivf_nprobe), sel=choice.selector)
+            if isinstance(self._codes, faiss.IndexIVF)
             else faiss.SearchParameters(sel=choice.selector)
         )
-        refined = faiss.IndexRefineSearchParameters(k_factor=self.config.refine_factor, base_index_params=chosen)
-        _, nodes_1F = self._rows.search(query_1D, fetch, params=refined)
-        found: Ints = nodes_1F[0]
-        return found
+        return faiss.IndexRefineSearchParameters(k_factor=self.config.refine_factor, base_index_params=chosen)
 
     @classmethod
     def _opened(cls, rows: Any, file: Path) -> Any:

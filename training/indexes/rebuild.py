@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from training.indexes.native import faiss
@@ -12,15 +11,15 @@ from training.indexes.nodes import DELETED, Nodes
 from training.metrics import Bools, Floats, Ints
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+class OneThread:
     """FAISS on one thread, in this thread of ours only: what it builds is then the same each time."""
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)
+
+    def __enter__(self) -> None:
+        self._before = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        faiss.omp_set_num_threads(self._before)
 
 
 class Rebuild:
@@ -54,7 +53,7 @@ class Rebuild:
 
     def _run(self) -> None:
         try:
-            with one_thread():
+            with OneThread():
                 self._built = self._build(self._vectors_RD)
         except Exception as error:
             self._error = error

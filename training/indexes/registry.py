@@ -8,7 +8,8 @@ from pathlib import Path
 
 from training.contracts.errors import nearest
 from training.indexes.config import IndexConfig, Kind
-from training.indexes.faiss_index import INDEX_FILE, SLOTS_FILE, FaissIndex, misfit, read_document
+from training.indexes.faiss_index import FaissIndex
+from training.indexes.files import INDEX_FILE, SLOTS_FILE, misfit, read_document
 from training.metrics import Floats
 
 __all__ = ["INDEXES", "INDEX_FILE", "SLOTS_FILE", "build_index", "index_class", "load_index", "misfit"]

@@ -17,7 +17,7 @@ from training.contracts.errors import ShopkeeperError
 from training.indexes.config import IndexConfig
 from training.indexes.growing import GrowingRows
 from training.indexes.index import Index
-from training.indexes.ordering import best_first
+from training.indexes.ordering import NOTHING, best_first, stacked
 from training.indexes.registry import build_index
 from training.metrics import Bools, Floats, Ints
 
@@ -202,13 +202,12 @@ class ShardedIndex(Index):
         return found
 
     def _merged(self, found: dict[int, tuple[Ints, Floats]], rows: int, k: int) -> tuple[Ints, Floats]:
-        slots_BK, scores_BK = np.full((rows, k), -1, np.int64), np.full((rows, k), -np.inf, np.float32)
-        for row in range(rows):
-            slots, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
-            for shard, (own_BK, own_scores_BK) in found.items():
-                real = own_BK[row] >= 0
-                slots.append(self._slots_by_shard[shard].rows[own_BK[row][real]])
-                scores.append(own_scores_BK[row][real])
-            best, their_scores = best_first(np.concatenate(slots), np.concatenate(scores), self._ids, k)
-            slots_BK[row, : len(best)], scores_BK[row, : len(best)] = best, their_scores
-        return slots_BK, scores_BK
+        return stacked([self._merged_row(found, row, k) for row in range(rows)], k)
+
+    def _merged_row(self, found: dict[int, tuple[Ints, Floats]], row: int, k: int) -> tuple[Ints, Floats]:
+        slots, scores = [[part] for part in NOTHING]
+        for shard, (slots_BK, scores_BK) in found.items():
+            real = slots_BK[row] >= 0
+            slots.append(self._slots_by_shard[shard].rows[slots_BK[row][real]])
+            scores.append(scores_BK[row][real])
+        return best_first(np.concatenate(slots), np.concatenate(scores), self._ids, k)

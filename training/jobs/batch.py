@@ -43,18 +43,20 @@ class RecommendBatch:
         self.repeats = Shop(shop).info.repeats
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        answers = self.retrieved(batch["history"].to_pylist(), self.limit)
+        answers = self.retrieved(batch["history"].to_pylist(), batch["moments_us"].to_pylist(), self.limit)
         return _rows(batch["user_id"].to_pylist(), answers)
 
-    def retrieved(self, histories: list[list[str]], limit: int) -> list[Answer]:
+    def retrieved(
+        self, histories: Sequence[Sequence[str]], times_us: Sequence[Sequence[int]], limit: int
+    ) -> list[Answer]:
         masks = None if self.repeats else [self._unseen(history) for history in histories]
-        found, scores = self.recommender.retrieve(histories, limit, masks)
+        found, scores = self.recommender.retrieve(histories, limit, masks, times_us)
         return [
             ([self.recommender.item_ids[slot] for slot in slots_K], scores_K)
             for slots_K, scores_K in zip(found, scores, strict=True)
         ]
 
-    def _unseen(self, history: list[str]) -> npt.NDArray[np.bool_]:
+    def _unseen(self, history: Sequence[str]) -> npt.NDArray[np.bool_]:
         mask_S = np.ones(len(self.recommender), np.bool_)
         slots = [slot for slot in map(self.recommender.slot, history) if slot is not None]
         mask_S[slots] = False
@@ -76,7 +78,11 @@ class RankBatch(RecommendBatch):
             Profile(row["user_id"], *(tuple(row[name]) for name in ("history", "kinds", "moments_us", "dwells_s")))
             for row in batch.to_pylist()
         ]
-        answers = self.retrieved([list(profile.item_ids) for profile in profiles], max(CANDIDATES, self.limit))
+        answers = self.retrieved(
+            [profile.item_ids for profile in profiles],
+            [profile.timestamps_us for profile in profiles],
+            max(CANDIDATES, self.limit),
+        )
         inputs = [
             ranking_inputs(
                 profile=profile, item_ids=item_ids, retrieval_scores_C=np.asarray(scores_C, np.float32),

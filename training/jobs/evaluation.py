@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.contracts.progress import NoProgress, Progress
-from training.features.sequences import Cases
+from training.features.sequences import Cases, Moments
 from training.features.vocabulary import Codes
 from training.metrics import Floats, Ints, list_metrics, ranking_metrics, target_ranks, top_k
 
@@ -16,7 +16,8 @@ SCORES_PER_BLOCK = 4_000_000
 LIST_LENGTH = 10
 BINS = (0, 1, 5, 10, 20, 50, 100, 500)
 
-Score = Callable[[Sequence[Codes]], Floats]
+Score = Callable[[Sequence[Codes], Moments], Floats]
+"""scores_BI of histories with the times of their tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,7 @@ def _blocks(score: Score, cases: Cases, items: int, *, repeats: bool) -> Iterato
     rows = max(1, SCORES_PER_BLOCK // max(items, 1))
     for start in range(0, len(cases), rows):
         block = cases.take(np.arange(start, min(start + rows, len(cases))))
-        scores_BI = score(list(block.inputs))
+        scores_BI = score(list(block.inputs), block.inputs.times_us)
         if not repeats:
             lengths_B = block.inputs.lengths_U
             scores_BI[np.repeat(np.arange(len(block)), lengths_B), np.concatenate(list(block.inputs))] = -np.inf

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,15 +14,19 @@ from training.models.sequence_transformer import right_padded
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """tokens_BL right padded, lengths_B, and of its P pairs the places in the flattened tokens and the targets."""
+    """tokens_BL right padded, lengths_B, and of its P pairs the places in the flattened tokens and the targets.
+
+    `times_us_BL` are when the tokens happened, where that is known.
+    """
 
     tokens_BL: Tensor
     lengths_B: Tensor
     places_P: Tensor
     targets_P: Tensor
+    times_us_BL: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
-        return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+        return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items() if tensor is not None})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +46,7 @@ class Compact:
         tokens, targets_P, negatives_S = places.split([int(real_BL.sum()), len(batch.targets_P), len(negatives_S)])
         tokens_BL = torch.zeros_like(batch.tokens_BL)
         tokens_BL[real_BL] = tokens
-        compact = Batch(
-            tokens_BL=tokens_BL, lengths_B=batch.lengths_B, places_P=batch.places_P, targets_P=targets_P
-        )  # fmt: skip
+        compact = replace(batch, tokens_BL=tokens_BL, targets_P=targets_P)
         return cls(codes_K=codes_K, batch=compact, negatives_S=negatives_S)
 
 
@@ -78,7 +80,7 @@ class Packing:
 
     def batch(self, users: Int64s) -> Batch:
         sequences = self.sequences.take(users)
-        tokens_BL, lengths_B = right_padded(list(sequences))
+        tokens_BL, times_us = right_padded(list(sequences)), sequences.times_us
         counts_B = self.last_pair_U[users] - self.first_pair_U[users]
         rows_P = np.repeat(np.arange(len(users)), counts_B)
         nth_P = np.arange(len(rows_P)) - np.repeat(np.cumsum(counts_B) - counts_B, counts_B)
@@ -86,7 +88,8 @@ class Packing:
         places_P = rows_P * tokens_BL.shape[1] + self.pairs.positions_P[pairs_P] - sequences.starts_U[rows_P]
         return Batch(
             tokens_BL=tokens_BL,
-            lengths_B=lengths_B,
+            lengths_B=torch.from_numpy(sequences.lengths_U),
+            times_us_BL=None if times_us is None else right_padded(times_us),
             places_P=torch.from_numpy(places_P),
             targets_P=torch.from_numpy(self.pairs.targets_P[pairs_P].astype(np.int64)),
         )

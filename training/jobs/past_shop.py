@@ -15,7 +15,7 @@ from training.contracts.progress import Progress
 from training.contracts.shop import Shop
 from training.features.item_facts import items_of
 from training.features.popularity import PopularityHistory
-from training.features.profile import EVENT_COLUMNS, EventHistory
+from training.features.profile import EVENT_COLUMNS, EventHistory, Profile
 from training.features.ranking import RankingInputs, RankingState, RequestFacts, fit_price_edges, ranking_inputs
 from training.features.ranking_state import fit_vocabularies
 from training.features.sequences import Cases, Histories, Split, interest_histories, leave_one_out
@@ -112,11 +112,13 @@ class PastShop:
             block = asked[first : first + BLOCK]
             users = [self.histories.user_ids[one.user] for one in block]
             pasts = [
-                self.events.profile(user, as_of_us=one.moment_us, strictly_before=True).item_ids
+                self.events.profile(user, as_of_us=one.moment_us, strictly_before=True)
                 for user, one in zip(users, block, strict=True)
             ]
-            masks = None if self.shop.info.repeats else [self._unseen(past) for past in pasts]
-            slots, scores = self.recommender.retrieve(pasts, CANDIDATES, masks)
+            masks = None if self.shop.info.repeats else [self._unseen(past.item_ids) for past in pasts]
+            slots, scores = self.recommender.retrieve(
+                [past.item_ids for past in pasts], CANDIDATES, masks, [past.timestamps_us for past in pasts]
+            )
             for user, one, past, slots_C, scores_C in zip(users, block, pasts, slots, scores, strict=True):
                 known = dict(zip(slots_C.tolist(), scores_C.tolist(), strict=True))
                 known |= self._placed_scores(user, one, past, known)
@@ -173,12 +175,12 @@ class PastShop:
             outcomes_us=(one.moment_us,),
         )
 
-    def _placed_scores(self, user: str, one: Asked, past: Sequence[str], known: dict[int, float]) -> dict[int, float]:
+    def _placed_scores(self, user: str, one: Asked, past: Profile, known: dict[int, float]) -> dict[int, float]:
         slots = [self.recommender.slot(item_id) for item_id in self.placed.at(user, one.moment_us)]
         fresh = [slot for slot in slots if slot is not None and slot not in known][:CANDIDATES]
         if not fresh:
             return {}
-        scores_S = self.recommender.score([self.recommender.codes(past)])[0]
+        scores_S = self.recommender.score(*self.recommender.tokens([past.item_ids], [past.timestamps_us]))[0]
         return {slot: float(scores_S[slot]) for slot in fresh}
 
     def _unseen(self, past: Sequence[str]) -> npt.NDArray[np.bool_]:

@@ -102,17 +102,19 @@ class Replay:
     def scores(self, user: str, as_of_us: int, item_ids: Sequence[str]) -> Floats:
         """Retrieval's scores of given items, which must be in the vocabulary."""
         profile = self.events.profile(user, as_of_us=as_of_us, strictly_before=True)
-        scores_S = self.recommender.score([self.recommender.codes(profile.item_ids)])[0]
+        scores_S = self.recommender.score(*self.recommender.tokens([profile.item_ids], [profile.timestamps_us]))[0]
         return scores_S[self.recommender.vocabulary.encode(list(item_ids))]
 
     def _block(self, block: Cases) -> Iterator[Choice | None]:
         users = [self.histories.user_ids[user] for user in block.users_U]
         pasts = [
-            self.events.profile(user, as_of_us=int(moment), strictly_before=True).item_ids
+            self.events.profile(user, as_of_us=int(moment), strictly_before=True)
             for user, moment in zip(users, block.times_us_U, strict=True)
         ]
-        masks = None if self.repeats else [self._unseen(past) for past in pasts]
-        found, scores = self.recommender.retrieve(pasts, CANDIDATES, masks)
+        masks = None if self.repeats else [self._unseen(past.item_ids) for past in pasts]
+        found, scores = self.recommender.retrieve(
+            [past.item_ids for past in pasts], CANDIDATES, masks, [past.timestamps_us for past in pasts]
+        )
         for user, moment, target, slots_C, scores_C in zip(
             users, block.times_us_U, block.targets_U, found, scores, strict=True
         ):

@@ -20,7 +20,7 @@ from training.contracts.errors import InputError, Problem, nearest
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.features.content import frequent, hashed
-from training.features.sequences import Histories, Split, interest_histories, leave_one_out
+from training.features.sequences import Histories, Moments, Split, interest_histories, leave_one_out
 from training.features.vocabulary import Codes, Vocabulary
 from training.indexes.config import IndexConfig
 from training.jobs.baselines import fit_baselines, sample
@@ -92,7 +92,7 @@ def load(shop: Shop, config: RecommenderConfig) -> RecommenderData:
     histories = interest_histories(events, vocabulary, shop.info.positive_types)
     if not len(histories.codes_N):
         raise InputError(Problem(table="events", problem="no event on an item: there is nothing to learn from"))
-    split = leave_one_out(histories)
+    split = leave_one_out(histories, timed=not shop.info.ordinal_time)
     return RecommenderData(
         shop=shop,
         vocabulary=vocabulary,
@@ -184,8 +184,9 @@ def _item_content(config: RecommenderConfig, data: RecommenderData, progress: Pr
 
 
 def transformer_training(config: RecommenderConfig, data: RecommenderData, progress: Progress) -> TransformerTraining:
+    timed = data.split.train.times_us_N is not None
     return TransformerTraining(
-        config.transformer,
+        config.transformer if timed else config.transformer.model_copy(update={"elapsed": 0}),
         config,
         data.split,
         len(data.vocabulary),
@@ -243,9 +244,9 @@ def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress
     recommender.upsert_many([item for item in data.items if recommender.slot(item["item_id"]) is None])
     slots_I = np.array([recommender.slot(item_id) for item_id in data.vocabulary.ids])
 
-    def score(histories: Sequence[Codes]) -> Floats:
+    def score(histories: Sequence[Codes], times_us: Moments) -> Floats:
         names = [data.vocabulary.decode(history) for history in histories]
-        return recommender.score([recommender.codes(history) for history in names])[:, slots_I]
+        return recommender.score(*recommender.tokens(names, times_us))[:, slots_I]
 
     baselines = fit_baselines(
         data.split, len(data.vocabulary), repeats=data.repeats, seed=config.seed, progress=progress

@@ -115,7 +115,7 @@ class TrainStep:
     def _read(self, batch: Batch, items_ID: Tensor) -> tuple[Tensor, Bonus | None]:
         """x_PD of the batch's pairs, and what the items of each history gain, where they may come again."""
         with torch.autocast(self.workers.device.type, torch.bfloat16, enabled=self.mixed):
-            x_BLD = self._forward(batch.tokens_BL, batch.lengths_B, items_ID)
+            x_BLD = self._forward(batch.tokens_BL, batch.lengths_B, items_ID, batch.times_us_BL)
         x_BLD = x_BLD.to(items_ID.dtype)
         return x_BLD.flatten(0, 1)[batch.places_P], self._bonus(x_BLD, batch, items_ID)
 

@@ -20,6 +20,11 @@ class TrainingConfig(BaseModel):
         default="constant",
         description="of learning_rate; cosine rises for one epoch and falls until the last of `epochs`",
     )
+    item_start: Literal["random", "cooccurrence"] = Field(
+        default="cooccurrence",
+        description="item embeddings before training; cooccurrence: from who stands near whom in the histories, where "
+        "the softmax is full",
+    )
     weight_decay: float = Field(default=0.0, ge=0)
     average_decay: float = Field(
         default=0.998,

@@ -14,6 +14,7 @@ import torch
 
 from training.contracts.errors import ShopkeeperError
 from training.contracts.progress import Progress
+from training.features.cooccurrence import cooccurrence_vectors
 from training.features.sequences import Int64s, Split
 from training.jobs.course import Course
 from training.jobs.job import Report
@@ -91,6 +92,8 @@ class TransformerTraining:
         if report.resume_from is not None:
             self.course, self.kept = self.state.restore(report.resume_from), report.resume_from
             self.course.resumed_after.append(self.course.epoch)
+        else:
+            self._start_items(progress)
         progress.stage("transformer steps, at most", self.config.epochs * self.steps_per_epoch)
         progress.advance(self.course.epoch * self.steps_per_epoch)
         with memory_named(self.needs):
@@ -98,6 +101,16 @@ class TransformerTraining:
                 self._report(report, self._epoch(judge, progress))
             self.state.take_best()
             return self.state.model()
+
+    def _start_items(self, progress: Progress) -> None:
+        if self.config.item_start == "random" or self.step.table is not None:
+            return
+        progress.stage("items that stand near each other", 1)
+        items, dim = self.tower.item.weight.shape
+        vectors_ID = torch.from_numpy(cooccurrence_vectors(self.packing.sequences, items, dim)).to(self.workers.device)
+        self.workers.take_from_first(vectors_ID)
+        self.tower.start_from(vectors_ID)
+        progress.advance()
 
     def _epoch(self, judge: Judge, progress: Progress) -> dict[str, float]:
         course, epoch = self.course, self.course.epoch + 1

@@ -63,6 +63,11 @@ class Workers:
         distributed.broadcast(shared, src=0)
         return shared.tolist()
 
+    def take_from_first(self, tensor: Tensor) -> None:
+        """`tensor` becomes rank 0's, to the bit: libraries of linear algebra differ between machines."""
+        if self.size > 1:
+            distributed.broadcast(tensor, src=0)
+
     def sum(self, values: list[float]) -> list[float]:
         """Element by element over all ranks."""
         return self._reduced(values, distributed.ReduceOp.SUM)

@@ -36,6 +36,8 @@ class RowDropout(Dropout):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.dropped_of_256 == 0:
             return x
-        drawn = torch.frombuffer(bytearray(self.rng.bytes(len(x))), dtype=torch.uint8)
-        kept_K1 = (drawn >= self.dropped_of_256).to(x.device, x.dtype)[:, None]
-        return x * kept_K1
+        if x.device.type == "cpu":
+            drawn_K = torch.frombuffer(bytearray(self.rng.bytes(len(x))), dtype=torch.uint8)
+        else:
+            drawn_K = torch.randint(256, (len(x),), device=x.device)
+        return x * (drawn_K >= self.dropped_of_256).to(x.dtype)[:, None]

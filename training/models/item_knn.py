@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from training.features.sequences import Sequences
+from training.features.sequences import Moments, Sequences
 from training.features.vocabulary import Codes
 from training.metrics import Floats, Ints
 from training.models.retriever import Retriever
@@ -54,7 +54,7 @@ class ItemKnn(Retriever):
     def items(self) -> int:
         return int(self.similarities_II.shape[0])
 
-    def score(self, histories: Sequence[Codes]) -> Floats:
+    def score(self, histories: Sequence[Codes], _times_us: Moments = None) -> Floats:
         weights_BI = decayed_incidence(histories, self.items, self.decay)
         return np.asarray((weights_BI @ self.similarities_II).todense(), dtype=np.float32)
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from training.features.sequences import Sequences
+from training.features.sequences import Moments, Sequences
 from training.features.vocabulary import Codes
 from training.metrics import Floats
 from training.models.item_knn import decayed_incidence, incidence
@@ -69,7 +69,7 @@ class MatrixFactorisation(VectorRetriever):
     def item_vectors_ID(self) -> Floats:
         return self.factors_ID
 
-    def users(self, histories: Sequence[Codes]) -> tuple[Floats, list[Gain]]:
+    def users(self, histories: Sequence[Codes], _times_us: Moments = None) -> tuple[Floats, list[Gain]]:
         weights_BI = decayed_incidence([h[-LONGEST_HISTORY:] for h in histories], self.items, self.decay)
         start_BD = np.zeros((len(histories), self.factors_ID.shape[1]), np.float32)
         vectors_BD = self._problem.solve(

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from training.features.sequences import Sequences
+from training.features.sequences import Moments, Sequences
 from training.features.vocabulary import Codes
 from training.metrics import Floats, Ints
 from training.models.retriever import Retriever
@@ -38,7 +38,7 @@ class Popularity(Retriever):
     def items(self) -> int:
         return len(self.counts_I)
 
-    def score(self, histories: Sequence[Codes]) -> Floats:
+    def score(self, histories: Sequence[Codes], _times_us: Moments = None) -> Floats:
         return np.tile(self.counts_I, (len(histories), 1))
 
     def similarity(self, code: int) -> Floats:  # noqa: ARG002

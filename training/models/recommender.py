@@ -12,7 +12,7 @@ import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
 from training.features.content import content_tokens
-from training.features.sequences import collapse
+from training.features.sequences import Moments, token_places
 from training.features.vocabulary import UNKNOWN, Codes, Vocabulary
 from training.indexes.config import IndexConfig
 from training.indexes.growing import GrowingRows
@@ -132,21 +132,26 @@ class Recommender:
         return self._slots.get(item_id)
 
     def retrieve(
-        self, histories: Sequence[Sequence[str]], k: int, allowed: Sequence[Bools | None] | None = None
+        self,
+        histories: Sequence[Sequence[str]],
+        k: int,
+        allowed: Sequence[Bools | None] | None = None,
+        times_us: Sequence[Sequence[int]] | None = None,
     ) -> tuple[list[Ints], list[Floats]]:
         """For each history of item ids (oldest first) at most k slots and scores, best first, ties by item_id.
 
-        `allowed[b]` is a mask over slots; slots that it does not cover yet are not allowed.
+        `allowed[b]` is a mask over slots; slots that it does not cover yet are not allowed. `times_us[b]` are when the
+        items of the history were met, where that is known.
         """
         masks = [None] * len(histories) if allowed is None else allowed
-        codes = [self.codes(history) for history in histories]
+        codes, moments = self.tokens(histories, times_us)
         warm = [row for row, history in enumerate(codes) if len(history)]
         found: dict[int, tuple[Ints, Floats]] = {}
         with self._lock:
             if warm:
-                found = dict(
-                    zip(warm, self._search([codes[n] for n in warm], k, [masks[n] for n in warm]), strict=True)
-                )
+                warm_us = None if moments is None else [moments[row] for row in warm]
+                answers = self._search([codes[row] for row in warm], k, [masks[row] for row in warm], warm_us)
+                found = dict(zip(warm, answers, strict=True))
             for row in range(len(histories)):
                 if row not in found:
                     found[row] = self._top(self._popularity_S.rows, k, masks[row])
@@ -168,22 +173,35 @@ class Recommender:
             others_S[slot] = False
             return self._top(scores_S, k, others_S)
 
-    def score(self, histories: Sequence[Codes]) -> Floats:
+    def score(self, histories: Sequence[Codes], times_us: Moments = None) -> Floats:
         """scores_BS of every slot, for evaluation; histories of codes, an empty one scored by popularity."""
         with self._lock:
-            scores_BS = self._score(histories)
+            scores_BS = self._score(histories, times_us)
             cold = [row for row, history in enumerate(histories) if not len(history)]
             scores_BS[cold] = self._popularity_S.rows
             return scores_BS
 
     def codes(self, item_ids: Sequence[str]) -> Codes:
         """Token codes of a history; an untrained item speaks through its nearest neighbour, or not at all."""
+        return self.tokens([item_ids])[0][0]
+
+    def tokens(
+        self, histories: Sequence[Sequence[str]], times_us: Sequence[Sequence[int]] | Moments = None
+    ) -> tuple[list[Codes], Moments]:
+        """Codes of some histories as `codes` makes them, and the tokens' times where those of the items are known."""
         with self._lock:
-            slots = [self._slots.get(item_id, UNKNOWN) for item_id in item_ids]
-            known = np.array(
-                [slot for slot in slots if slot != UNKNOWN and self._weights_SK.rows[slot, 0] > 0], np.int64
-            )
-            return collapse(self._neighbours_SK.rows[known, 0])
+            spoken = [self._spoken(history) for history in histories]
+        kept = [token_places(codes_N) for codes_N in spoken]
+        codes = [codes_N[places] for codes_N, places in zip(spoken, kept, strict=True)]
+        if times_us is None:
+            return codes, None
+        return codes, [np.asarray(of_one, np.int64)[places] for of_one, places in zip(times_us, kept, strict=True)]
+
+    def _spoken(self, item_ids: Sequence[str]) -> Codes:
+        """The code through which each item speaks, UNKNOWN where none does."""
+        slots_N = np.array([self._slots.get(item_id, UNKNOWN) for item_id in item_ids], np.int64)
+        speaks_N = (slots_N != UNKNOWN) & (self._weights_SK.rows[slots_N, 0] > 0)
+        return np.where(speaks_N, self._neighbours_SK.rows[slots_N, 0], UNKNOWN).astype(np.int32)
 
     def upsert_many(self, items: Sequence[Mapping[str, Any]]) -> list[int]:
         """Make items (fields of the items table) retrievable at once; returns their slots.
@@ -279,18 +297,20 @@ class Recommender:
         best = slots[top_k(scores_S[None, slots], k, self._order.keys_S[slots])[0]]
         return best, scores_S[best]
 
-    def _score(self, histories: Sequence[Codes]) -> Floats:
+    def _score(self, histories: Sequence[Codes], times_us: Moments) -> Floats:
         if isinstance(self.retriever, VectorRetriever):
-            vectors_BD, gains = self.retriever.users(histories)
+            vectors_BD, gains = self.retriever.users(histories, times_us)
             return with_gains(vectors_BD @ self._vectors_SD.rows.T, gains)
-        return self._extend(self.retriever.score(histories))
+        return self._extend(self.retriever.score(histories, times_us))
 
-    def _search(self, histories: list[Codes], k: int, masks: list[Bools | None]) -> list[tuple[Ints, Floats]]:
+    def _search(
+        self, histories: list[Codes], k: int, masks: list[Bools | None], times_us: Moments
+    ) -> list[tuple[Ints, Floats]]:
         if self._index is None or not isinstance(self.retriever, VectorRetriever):
-            scores_BS = self._score(histories)
+            scores_BS = self._score(histories, times_us)
             return [self._top(scores_S, k, mask) for scores_S, mask in zip(scores_BS, masks, strict=True)]
         found = []
-        for vector_D, gain, mask in zip(*self.retriever.users(histories), masks, strict=True):
+        for vector_D, gain, mask in zip(*self.retriever.users(histories, times_us), masks, strict=True):
             allowed_S = None if mask is None else self._mask(mask)
             slots_1K, scores_1K = self._index.search(vector_D[None], k + len(gain[0]), allowed_S)
             valid = slots_1K[0] >= 0

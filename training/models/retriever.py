@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from training.contracts.atomic import write_json
 from training.contracts.errors import InputError, Problem, nearest
+from training.features.sequences import Moments
 from training.features.vocabulary import Codes
 from training.metrics import Bools, Floats, top_k
 
@@ -43,8 +44,8 @@ class Retriever(ABC):
         """I, the size of the vocabulary."""
 
     @abstractmethod
-    def score(self, histories: Sequence[Codes]) -> Floats:
-        """scores_BI: higher is better; any scale."""
+    def score(self, histories: Sequence[Codes], times_us: Moments = None) -> Floats:
+        """scores_BI: higher is better; any scale. `times_us` are those of the histories' tokens, where known."""
 
     @abstractmethod
     def similarity(self, code: int) -> Floats:
@@ -97,15 +98,15 @@ class VectorRetriever(Retriever):
     def item_vectors_ID(self) -> Floats: ...
 
     @abstractmethod
-    def users(self, histories: Sequence[Codes]) -> tuple[Floats, list[Gain]]:
+    def users(self, histories: Sequence[Codes], times_us: Moments = None) -> tuple[Floats, list[Gain]]:
         """vectors_BD and gains; zeros and none for an empty history."""
 
     @property
     def items(self) -> int:
         return len(self.item_vectors_ID)
 
-    def score(self, histories: Sequence[Codes]) -> Floats:
-        vectors_BD, gains = self.users(histories)
+    def score(self, histories: Sequence[Codes], times_us: Moments = None) -> Floats:
+        vectors_BD, gains = self.users(histories, times_us)
         return with_gains(vectors_BD @ self.item_vectors_ID.T, gains)
 
     def similarity(self, code: int) -> Floats:

@@ -16,11 +16,11 @@ from training.features.profile import make_profile
 from training.features.sequences import (
     Histories,
     Sequences,
-    collapse,
     interest_histories,
     leave_one_out,
+    token_places,
 )
-from training.features.vocabulary import Vocabulary
+from training.features.vocabulary import Codes, Vocabulary
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 Row = tuple[str, str, str | None, int]
@@ -40,6 +40,10 @@ def histories_of(users: Sequence[Sequence[tuple[int, bool]]]) -> Histories:
     )
 
 
+def tokens_of(codes_N: Codes) -> list[int]:
+    return codes_N[token_places(codes_N)].tolist()
+
+
 def collapsed(codes: Sequence[int]) -> list[int]:
     return [code for code, _ in groupby(codes)]
 
@@ -48,6 +52,16 @@ def table(rows: Sequence[Row]) -> pa.Table:
     users, kinds, items, seconds = zip(*rows, strict=True)
     times = pa.array([START + timedelta(seconds=second) for second in seconds], TIMESTAMP)
     return pa.table({"user_id": users, "type": kinds, "item_id": items, "timestamp": times})
+
+
+def test_a_token_has_the_time_of_the_first_event_of_its_run() -> None:
+    users = [[(1, True), (1, True), (2, True), (3, True), (3, True), (4, True)]]
+    split = leave_one_out(histories_of(users))
+    assert split.test.inputs.times_us is not None
+    assert split.test.inputs[0].tolist() == [1, 2, 3]
+    assert split.test.inputs.times_us[0].tolist() == [0, 2, 3]
+    assert split.train.windows(1).times_us is not None
+    assert leave_one_out(histories_of(users), timed=False).train.times_us is None
 
 
 @given(users_of_events)
@@ -110,7 +124,7 @@ def test_serving_makes_the_tokens_that_training_made() -> None:
     vocabulary = Vocabulary(["x", "y"])
     trained = leave_one_out(interest_histories(table(rows), vocabulary, ["view"])).train[0]
     live = make_profile("u", [(item or "", kind, second, 0.0) for _, kind, item, second in rows])
-    assert collapse(vocabulary.encode(list(live.item_ids))).tolist() == trained.tolist() == [0, 1]
+    assert tokens_of(vocabulary.encode(list(live.item_ids))) == trained.tolist() == [0, 1]
 
 
 def test_sequences_are_slices() -> None:
@@ -122,7 +136,7 @@ def test_sequences_are_slices() -> None:
 
 @given(st.lists(st.integers(-1, 3)))
 def test_collapse_drops_the_unknown_and_joins_runs(codes: list[int]) -> None:
-    assert collapse(np.array(codes, np.int32)).tolist() == collapsed([code for code in codes if code >= 0])
+    assert tokens_of(np.array(codes, np.int32)) == collapsed([code for code in codes if code >= 0])
 
 
 def test_windows_cover_every_token_once_from_the_newest_back() -> None:

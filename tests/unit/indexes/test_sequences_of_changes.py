@@ -139,8 +139,8 @@ def test_float16_behind_the_codes_rounds_the_scores() -> None:
 
 
 def test_auto_goes_by_the_size_of_the_catalogue() -> None:
+    config = IndexConfig(exact_up_to=10)
+    assert [config.kind_for(n) for n in (0, 10, 11)] == ["exact", "exact", "ivf_pq"]
     config = IndexConfig(exact_up_to=10, hnsw_up_to=100)
-    assert [config.kind_for(n) for n in (0, 10, 11, 100, 101)] == ["exact", "exact", "hnsw", "hnsw", "ivf_pq"]
+    assert [config.kind_for(n) for n in (10, 11, 100, 101)] == ["exact", "hnsw", "hnsw", "ivf_pq"]
     assert IndexConfig(kind="hnsw").kind_for(3) == "hnsw"
-    with pytest.raises(ValueError, match="exact_up_to"):
-        IndexConfig(exact_up_to=10, hnsw_up_to=1)
