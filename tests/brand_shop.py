@@ -12,6 +12,7 @@ from training.bundles.registry import Registry
 from training.bundles.store import BundleStore
 from training.contracts.shop import Shop, ShopInfo, new_shop
 from training.features.sequences import interest_histories, leave_one_out
+from training.features.short_term import REQUEST_NAMES, RequestFacts
 from training.features.vocabulary import Vocabulary
 from training.jobs.job import FitResult, LocalReport
 from training.jobs.publish import publish
@@ -25,10 +26,19 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 SMALL = {"epochs": 3, "negatives": 8, "choices": 400, "learning_rate": 0.01}
 
 
-def write_shop(path: Path, *, log: bool, ordinal: bool = False, more: int = 0) -> Shop:
+def write_shop(
+    path: Path,
+    *,
+    log: bool,
+    ordinal: bool = False,
+    more: int = 0,
+    baskets: bool = False,
+    asked: RequestFacts | None = None,
+) -> Shop:
     """Users view their brand; of each slate they click what is of it, and buy half of that.
 
-    `more` items of a new brand are viewed by nobody.
+    `more` items of a new brand are viewed by nobody. Events name their device; the log says of each request what it
+    `asked`, where that is given. With `baskets` every other view takes a second item at the same moment.
     """
     rng = np.random.default_rng(0)
     items = [
@@ -39,7 +49,7 @@ def write_shop(path: Path, *, log: bool, ordinal: bool = False, more: int = 0) -
     for user in range(USERS):
         for step in range(EVENTS):
             when = START + timedelta(hours=0 if ordinal else int(rng.integers(20)), days=step)
-            common = {"user_id": f"u{user:03d}", "timestamp": when, "context": {"device": "mobile"}}
+            common = {"user_id": f"u{user:03d}", "timestamp": when, "context": [("device", "mobile")]}
             slate = rng.permutation(BRANDS * ITEMS_EACH)[:6].tolist()
             own = [item for item in slate if item % BRANDS == user % BRANDS]
             name = f"r{user}-{step}"
@@ -50,10 +60,16 @@ def write_shop(path: Path, *, log: bool, ordinal: bool = False, more: int = 0) -
                 ]
                 answers.append({
                     "recommendation_id": name, "user_id": common["user_id"], "as_of": when - timedelta(seconds=9),
-                    "slate": entries,
+                    "slate": entries, **_logged(asked),
                 })  # fmt: skip
             kinds = ["view", "purchase"] if rng.random() < 0.5 else ["view"]
             item = own[0] if own and log else int(rng.integers(ITEMS_EACH)) * BRANDS + user % BRANDS
+            if baskets and (user + step) % 2:
+                beside = (item + BRANDS) % (BRANDS * ITEMS_EACH)
+                events.append({
+                    **common, "event_id": f"{name}beside", "type": "view", "item_id": f"i{beside:02d}",
+                    "recommendation_id": None,
+                })  # fmt: skip
             for kind in kinds:
                 events.append({
                     **common, "event_id": f"{name}{kind}", "type": kind, "item_id": f"i{item:02d}",
@@ -61,13 +77,23 @@ def write_shop(path: Path, *, log: bool, ordinal: bool = False, more: int = 0) -
                 })  # fmt: skip
     info = ShopInfo(
         shop_id="brands", reference_date=START + timedelta(days=30), positive_types=("view",), ordinal_time=ordinal,
+        repeats=baskets,
     )  # fmt: skip
     with new_shop(path, info) as writer:
         writer.write("items", pa.Table.from_pylist(items))
-        writer.write("events", pa.Table.from_pylist(events).drop_columns(["context"]))
+        contexts = pa.array([event.pop("context") for event in events], pa.map_(pa.string(), pa.string()))
+        writer.write("events", pa.Table.from_pylist(events).append_column("context", contexts))
         if answers:
             writer.write("recommendations", pa.Table.from_pylist(answers))
     return Shop(path)
+
+
+def _logged(asked: RequestFacts | None) -> dict[str, object]:
+    """The request's part of a row of the served log."""
+    if asked is None:
+        return {}
+    said = {f"scenario_{asked.scenario}", f"device_{asked.device}"}
+    return {"context_names": list(REQUEST_NAMES), "context": [float(name in said) for name in REQUEST_NAMES]}
 
 
 def write_recommender(shop: Shop, home: Path) -> Path:

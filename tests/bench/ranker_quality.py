@@ -1,4 +1,4 @@
-"""The ranker on the sample shop and on complete-journey: DIN, its ablation, logistic regression, and two stages.
+"""The ranker on the sample shop and on complete-journey: DIN, its ablations, logistic regression, and two stages.
 
 python tests/bench/ranker_quality.py --shop sample=SHOP --shop complete-journey=SHOP --seeds 3
 """
@@ -6,6 +6,7 @@ python tests/bench/ranker_quality.py --shop sample=SHOP --shop complete-journey=
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,8 +16,16 @@ from typing import Any
 from record import Recording
 from running_shop import run
 
-MODELS = ("din", "wide_and_deep", "logistic_regression")
+MODELS = ("din", "mean_pooling", "wide_and_deep", "logistic_regression")
 STAGES = ("two_stage_ndcg@10", "one_stage_ndcg@10")
+
+
+def recommender_in(home: Path, shop: str, epochs: int) -> str:
+    """The model of the recommender that the home has, or of one that is trained now."""
+    for manifest in home.glob("bundles/*/recommender/*/manifest.json"):
+        return str(json.loads(manifest.read_text())["model"])
+    given = run(home, "train", "recommender", "--data", shop, "--workers", "0", "--set", f"epochs={epochs}")
+    return str(given["model"])
 
 
 def train(home: Path, shop: str, seed: int) -> dict[str, Any]:
@@ -50,21 +59,20 @@ def main() -> None:
     parser.add_argument("--shop", action="append", required=True, help="NAME=FOLDER of an imported shop; repeatable")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=100, help="of the recommender below; 0 takes its best baseline")
+    parser.add_argument("--homes", type=Path, help="keeps the shops' homes there, and takes the recommenders in them")
     options = parser.parse_args()
     recording = Recording("ranker_quality", seeds=range(options.seeds))
     figures: dict[str, Any] = {"recommender_epochs": options.epochs}
     with tempfile.TemporaryDirectory() as folder:
         for name, shop in (given.split("=", 1) for given in options.shop):
-            home = Path(folder) / name
-            recommender = run(
-                home, "train", "recommender", "--data", shop, "--workers", "0", "--set", f"epochs={options.epochs}"
-            )
+            home = (options.homes or Path(folder)) / name
+            recommender = recommender_in(home, shop, options.epochs)
             runs: list[dict[str, Any]] = []
             for seed in range(options.seeds):
                 runs.append(train(home, shop, seed))
                 told = ", ".join(f"{model} {runs[-1]['test'][model]['auc']:.4f}" for model in MODELS)
                 print(f"{name}, seed {seed}: AUC {told}", file=sys.stderr, flush=True)
-                figures[name] = {"recommender": recommender["model"], "over_seeds": over_seeds(runs), "runs": runs}
+                figures[name] = {"recommender": recommender, "over_seeds": over_seeds(runs), "runs": runs}
                 recording.write(figures)
 
 

@@ -147,9 +147,9 @@ class PastShop:
         return {self.moment(one) for one in self.asked(cases)}
 
     def asked(self, cases: Cases) -> list[Asked]:
-        """The cases of the recommender's own split, one item each."""
-        rows = zip(cases.users_U.tolist(), cases.times_us_U.tolist(), cases.targets_U.tolist(), strict=True)
-        return [Asked(user=user, moment_us=moment_us, codes=(target,)) for user, moment_us, target in rows]
+        """The choices that the cases of the recommender's own split are of, with all that was taken at that moment."""
+        wanted = set(zip(cases.users_U.tolist(), cases.times_us_U.tolist(), strict=True))
+        return [one for one in self.taken() if (one.user, one.moment_us) in wanted]
 
     def _choice(
         self, user: str, one: Asked, known: dict[int, float], head: int, negatives: int | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.features.ranking import RankingState
 from training.jobs.job import FitResult, Job, Report
-from training.jobs.ranker_baselines import fit_baseline, fit_order
+from training.jobs.ranker_baselines import fit_baseline
 from training.jobs.ranker_calibration import calibrate
 from training.jobs.ranker_data import RankerData, load_ranker_data
 from training.jobs.ranker_fitting import RankerTrainingConfig
@@ -25,7 +26,8 @@ from training.jobs.ranker_training import DIN, KINDS, RankerTraining
 from training.jobs.replays import Sampling
 from training.models.deep_ranker import DeepRanker, settings_of
 from training.models.feature_ranker import FeatureRanker
-from training.models.ranker import Ranker, load_ranker
+from training.models.ranker import load_ranker
+from training.models.ranker_network import Kind, RankerNetwork
 
 LOGISTIC = "logistic_regression"
 STATE_FILE = "ranking_state.json"
@@ -85,24 +87,26 @@ def upstream_folder(folder: Path, job: str) -> Path:
 def fit(
     config: RankerConfig, data: RankerData, report: Report, out: Path, *, progress: Progress = NoProgress()
 ) -> FitResult:
-    """Train all three, bundle the one with the best validation AUC, judge all of them on test."""
+    """Train all, bundle the one with the best validation AUC, judge on test exactly what would be bundled.
+
+    Rank 0 writes `out` and says how it went; the other ranks return an empty result.
+    """
     wall, cpu = time.monotonic(), time.process_time()
     training = RankerTraining(config, data, report, seed=config.seed)
-    rankers, orders = _trained(training, data, progress)
+    networks = {kind: training.train(kind, progress) for kind in KINDS}
+    if training.workers.rank > 0:
+        return _empty_result(out)
+    rankers, orders = _calibrated(networks, data)
     validation = {name: judged(ranker, data.slates["validation"], data.heads) for name, ranker in rankers.items()}
     best = max(rankers, key=lambda name: validation[name]["auc"])
-    served = rankers[best]
-    if best == LOGISTIC:
-        logistic, orders[best] = fit_order(data.choices["validation"])
-        served = FeatureRanker(logistic)
-    _write(served, data, out)
+    _write(rankers[best], data, out)
     test = {name: judged(ranker, data.slates["test"], data.heads) for name, ranker in rankers.items()}
     said = ", ".join(f"{name} {metrics['auc']:.4f}" for name, metrics in validation.items())
     chosen = f"{best} chosen by AUC on validation ({said})"
     return FitResult(
         folder=out,
         model=best,
-        metrics={**test[best], **two_stages(served, data.test_choices, data.test_asked)},
+        metrics={**test[best], **two_stages(rankers[best], data.test_choices, data.test_asked)},
         validation=validation[best],
         baselines={name: test[name] for name in rankers if name != best},
         train_seconds=time.monotonic() - wall,
@@ -114,25 +118,31 @@ def fit(
     )
 
 
-def _trained(
-    training: RankerTraining, data: RankerData, progress: Progress
-) -> tuple[dict[str, Ranker], dict[str, str]]:
-    """Each ranker by name, the simplest network first, and what was decided of the networks' orders."""
-    rankers: dict[str, Ranker] = {}
+def _empty_result(out: Path) -> FitResult:
+    return FitResult(
+        folder=out, model=DIN, metrics={}, validation={}, baselines={}, train_seconds=0.0, cpu_seconds=0.0,
+        examples_per_second=0.0,
+    )  # fmt: skip
+
+
+def _calibrated(
+    networks: Mapping[Kind, RankerNetwork], data: RankerData
+) -> tuple[dict[str, FeatureRanker | DeepRanker], dict[str, str]]:
+    """Each ranker by name, the simplest network first, and what was decided of its order."""
+    rankers: dict[str, FeatureRanker | DeepRanker] = {}
     orders: dict[str, str] = {}
-    for kind in KINDS:
-        network = training.train(kind, progress)
+    for kind, network in networks.items():
         calibration, orders[kind] = calibrate(
             network, data.heads, data.slates["validation"], data.choices["validation"]
         )
         rankers[kind] = DeepRanker(network, settings_of(network, calibration))
-    return {**rankers, LOGISTIC: fit_baseline(data)}, orders
+    rankers[LOGISTIC], orders[LOGISTIC] = fit_baseline(data)
+    return rankers, orders
 
 
-def _write(served: Ranker, data: RankerData, out: Path) -> None:
+def _write(served: FeatureRanker | DeepRanker, data: RankerData, out: Path) -> None:
     with new_folder(out, force=True) as folder:
         data.state.save(folder / STATE_FILE)
-        assert isinstance(served, FeatureRanker | DeepRanker)
         served.save(folder)
 
 
@@ -154,7 +164,7 @@ def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress
     }  # fmt: skip
     return {
         "metrics": metrics,
-        "baselines": {LOGISTIC: judged(fit_baseline(data), data.slates["test"], data.heads)},
+        "baselines": {LOGISTIC: judged(fit_baseline(data)[0], data.slates["test"], data.heads)},
     }
 
 

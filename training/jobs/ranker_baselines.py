@@ -1,48 +1,39 @@
-"""The logistic regression as the ranker's baseline, and as what serves where the networks fail."""
+"""Logistic regression as the ranker's baseline, and as what serves where the networks fail."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from training.features.ranking import BASE_FEATURES, RankingInputs
+from training.features.ranking import BASE_FEATURES
 from training.jobs.ranker_calibration import clearly_better, halves, platt, retrieval_scores, taken
 from training.jobs.ranker_data import RankerData
 from training.jobs.ranker_examples import Examples
 from training.jobs.slates import HEADS
+from training.models.feature_ranker import FeatureRanker
 from training.models.logistic_ranker import LogisticRanker, fit_logistic_ranker
-from training.models.ranker import Probabilities
 
 Floats = npt.NDArray[np.float32]
 
 
-class BlindLogistic:
-    """A logistic regression under the networks' terms: what tells of a slate's outcome is kept from it."""
-
-    def __init__(self, logistic: LogisticRanker, heads: tuple[str, ...]) -> None:
-        self.logistic, self.heads = logistic, heads
-
-    def predict(self, inputs: Sequence[RankingInputs]) -> list[Probabilities]:
-        return [self.logistic.predict(_without_retrieval(one.features_CF))[:, None] for one in inputs]
-
-    def order(self, probabilities_CH: Probabilities) -> Probabilities:
-        return probabilities_CH[:, 0]
+def fit_baseline(data: RankerData) -> tuple[FeatureRanker, str]:
+    """The main head on the training slates, calibrated as the networks are; the order on held-out choices, and why."""
+    order, said = fit_order(data.choices["validation"])
+    return FeatureRanker(order, {data.heads[0]: _fit_head(data)}), said
 
 
-def fit_baseline(data: RankerData) -> BlindLogistic:
-    """Fitted on the training slates, calibrated as the networks are."""
+def _fit_head(data: RankerData) -> LogisticRanker:
+    """Under the networks' terms: what tells of a slate's outcome is kept from it, so retrieval's score weighs 0."""
     train, held, column = data.slates["train"], data.slates["validation"], HEADS.index(data.heads[0])
     fitted = fit_logistic_ranker(
         _without_retrieval(_features(train)), train.labels_NH[:, column], train.slate_N,
         feature_names=BASE_FEATURES, trained_on="slates",
     )  # fmt: skip
-    probability_N = fitted.predict(_without_retrieval(_features(held)))
+    probability_N = fitted.predict(_features(held))
     calibration = platt(np.log(probability_N) - np.log1p(-probability_N), held.labels_NH[:, column])
     weights = tuple(calibration.slope * weight for weight in fitted.weights)
     bias = calibration.slope * fitted.bias + calibration.bias
-    return BlindLogistic(fitted.model_copy(update={"weights": weights, "bias": bias}), data.heads[:1])
+    return fitted.model_copy(update={"weights": weights, "bias": bias})
 
 
 def fit_order(choices: Examples) -> tuple[LogisticRanker, str]:

@@ -110,12 +110,25 @@ def clearly_better(order_N: Floats, retrieval_N: Floats, choices: Examples) -> t
 
 
 def ndcg_gains(order_N: Floats, choices: Examples) -> Floats:
-    """NDCG@10 of each choice, one item relevant."""
+    """NDCG@10 of each choice, its best-placed taken item relevant; ties by item id, as they are served."""
     taken_N, slate_N = taken(choices), choices.slate_N
-    _, first_N = np.unique(slate_N[taken_N], return_index=True)
-    target_L = order_N[taken_N][first_N]
-    rank_L = np.bincount(slate_N, weights=order_N > target_L[slate_N], minlength=len(choices))
+    best_L = np.full(len(choices), -np.inf)
+    np.maximum.at(best_L, slate_N[taken_N], order_N[taken_N])
+    above_L = np.bincount(slate_N, weights=order_N > best_L[slate_N], minlength=len(choices))
+    rank_L = above_L + _tied_before(np.flatnonzero(order_N == best_L[slate_N]), choices)
     return np.where(rank_L < TOP, 1.0 / np.log2(rank_L + 2), 0.0)
+
+
+def _tied_before(tied: npt.NDArray[np.int64], choices: Examples) -> Floats:
+    """Of the candidates tied with the best-placed taken one of their choice, how many have a smaller item id."""
+    ids_N = np.array([item_id for slate in choices.slates for item_id in slate.item_ids])
+    slate_N = choices.slate_N
+    rows = tied[np.lexsort((ids_N[tied], slate_N[tied]))]
+    taken_places = np.flatnonzero(taken(choices)[rows])
+    slates, first = np.unique(slate_N[rows][taken_places], return_index=True)
+    before_L = np.zeros(len(choices))
+    before_L[slates] = taken_places[first] - np.searchsorted(slate_N[rows], slates)
+    return before_L
 
 
 def retrieval_scores(choices: Examples) -> Floats:
@@ -145,7 +158,7 @@ def _line(inputs_NX: Floats, taken_N: Bools, slate_N: npt.NDArray[np.int64]) -> 
     """Weights and bias that tell what was taken."""
     _, places_N = np.unique(slate_N, return_inverse=True)
     fitted = fit_logistic_ranker(
-        inputs_NX.astype(np.float32), taken_N, places_N, feature_names=[str(n) for n in range(inputs_NX.shape[1])],
+        inputs_NX.astype(np.float32), taken_N, places_N, feature_names=tuple(map(str, range(inputs_NX.shape[1]))),
         trained_on="held-out choices",
     )  # fmt: skip
     weights_X = np.asarray(fitted.weights) / np.asarray(fitted.scale)

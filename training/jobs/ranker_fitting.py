@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 from torch.nn import functional
 
-from training.contracts.errors import ShopkeeperError
+from training.contracts.errors import InputError, Problem, ShopkeeperError
 from training.contracts.progress import Progress
 from training.jobs.choice_loss import choice_loss
 from training.jobs.divergence import LossWatch
@@ -51,29 +51,49 @@ class Fitting:
         self.moved = [weight for weight in network.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self.moved, lr=config.learning_rate, weight_decay=config.weight_decay)
         self.watch = LossWatch(2, config.largest_loss)
+        if len(self.slates) < self.workers.size:
+            raise InputError(
+                Problem(field="workers", problem="more workers than slates to learn from",
+                        found=f"{self.workers.size} workers, {len(self.slates)} slates",
+                        allowed=f"at most {len(self.slates)} workers")
+            )  # fmt: skip
 
     def epoch(self, epoch: int, progress: Progress) -> float:
         """The mean loss of one pass over the slates; raises ShopkeeperError when it diverges."""
-        rng, losses = np.random.default_rng((self.seed, epoch)), []
-        torch.manual_seed(1_000 * self.seed + epoch)
+        losses = []
+        torch.manual_seed(1_000_000 * self.workers.rank + 1_000 * self.seed + epoch)
         self.network.train()
-        for step, (slates_B, choices_B) in enumerate(self._batches(rng)):
+        for step, (slates_B, choices_B) in enumerate(self._batches(epoch)):
             loss = self._impression_loss(slates_B)
             if self.config.choice_weight:
                 loss = loss + self.config.choice_weight * choice_loss(self.network, self.choices, choices_B)
-            fault = self._step(loss)
+            loss_1 = loss.detach().reshape(1).clone()
+            fault = self._step(loss, loss_1)
             if fault is not None:
                 raise ShopkeeperError(
                     f"training the ranker stopped in epoch {epoch + 1}, step {step + 1}: {fault}; the checkpoint of "
                     "the last good epoch is kept. Try a lower learning_rate"
                 )
-            losses.append(float(loss.detach()))
+            losses.append(float(loss_1))
             progress.advance(len(slates_B) * self.workers.size)
         return float(np.mean(losses))
 
-    def _batches(self, rng: np.random.Generator) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-        """Slates and choices of each step."""
-        order = rng.permutation(len(self.slates))
+    def moments(self) -> dict[str, Tensor]:
+        """The optimizer's state, by weight and name."""
+        state = self.optimizer.state_dict()["state"]
+        return {f"{weight}.{name}": value for weight, of_one in state.items() for name, value in of_one.items()}
+
+    def restore_moments(self, moments: Mapping[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in moments.items():
+            weight, name = key.split(".")
+            state.setdefault(int(weight), {})[name] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+
+    def _batches(self, epoch: int) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """Slates and choices of each step: workers share one order of the slates, and each draws its own choices."""
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.slates))
+        rng = np.random.default_rng((self.seed, epoch, 1 + self.workers.rank))
         for slates_B in batches_of(order, self.config.slates_per_step, self.workers.rank, self.workers.size):
             yield slates_B, np.unique(rng.integers(len(self.choices), size=self.config.choices_per_step))
 
@@ -85,13 +105,13 @@ class Fitting:
         )
         return losses_NH.mean(0).sum()
 
-    def _step(self, loss: Tensor) -> str | None:
-        """One step down the loss of all workers; or what is wrong with it, and no step."""
+    def _step(self, loss: Tensor, loss_1: Tensor) -> str | None:
+        """One step down the mean loss of all workers, which `loss_1` becomes; or what is wrong with it, and no step."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         gradients = [weight.grad for weight in self.moved if weight.grad is not None]
-        self.workers.average_in_place(gradients)
-        fault = self.watch.fault(float(loss.detach()), float(torch.nn.utils.get_total_norm(gradients)))
+        self.workers.average_in_place([*gradients, loss_1])
+        fault = self.watch.fault(float(loss_1), float(torch.nn.utils.get_total_norm(gradients)))
         if fault is None:
             self.optimizer.step()
             self.average.update()

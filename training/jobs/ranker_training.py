@@ -1,7 +1,7 @@
 """Trains the ranker's networks one after the other, with early stopping and checkpoints.
 
-DIN is the network without attention, kept as its own training left it, with target attention trained on top: what it
-gains is attention's.
+DIN is the network without attention, kept as its own training left it, with target attention trained on top. The
+control has the same branch and as many epochs, but weighs all recent items alike: what DIN is above it is attention's.
 """
 
 from __future__ import annotations
@@ -28,20 +28,24 @@ from training.metrics import auc
 from training.models.deep_ranker import network_logits
 from training.models.ranker_network import OUTPUTS, Kind, RankerNetwork
 
-STATE_FILE, LATEST_FILE, AVERAGE_FILE = "checkpoint.json", "latest.safetensors", "average.safetensors"
+STATE_FILE = "checkpoint.json"
+LATEST_FILE, AVERAGE_FILE, MOMENTS_FILE = "latest.safetensors", "average.safetensors", "moments.safetensors"
 DIN: Kind = "din"
 WIDE_AND_DEEP: Kind = "wide_and_deep"
-KINDS = (WIDE_AND_DEEP, DIN)
-"""In the order of training: the second goes on from the first."""
+MEAN_POOLING: Kind = "mean_pooling"
+KINDS = (WIDE_AND_DEEP, DIN, MEAN_POOLING)
+"""In the order of training: the others go on from the first."""
 
 
 @dataclass
 class RankerCourse:
-    """How far the training of each network is; kept in every checkpoint. `begun` and `steps` are of the latest."""
+    """How far the training of each network is; kept in every checkpoint. `begun` to `stale` are of the latest."""
 
     epoch: int = 0
+    din_epochs: int = 0
     begun: int = 0
     steps: int = 0
+    stale: int = 0
     seconds: float = 0.0
     examples: int = 0
     finished: list[str] = field(default_factory=list)
@@ -50,7 +54,10 @@ class RankerCourse:
 
 
 class RankerTraining:
-    """Trains networks of KINDS on the same data; goes on from the report's checkpoint."""
+    """Trains networks of KINDS on the same data; goes on from the report's checkpoint as if never interrupted.
+
+    To the report the epochs are DIN's: those of the network below are epoch 0, so that a study's last one is DIN's.
+    """
 
     def __init__(self, config: RankerTrainingConfig, data: RankerData, report: Report, *, seed: int) -> None:
         torch.set_num_threads(config.threads)
@@ -59,6 +66,7 @@ class RankerTraining:
         self.best: dict[str, dict[str, Tensor]] = {}
         self.latest: dict[str, Tensor] = {}
         self.averaged: dict[str, Tensor] = {}
+        self.moments: dict[str, Tensor] = {}
         self.main = OUTPUTS.index(data.heads[0])
         if report.resume_from is not None:
             self._resume(report.resume_from)
@@ -66,7 +74,7 @@ class RankerTraining:
     def train(self, kind: Kind, progress: Progress) -> RankerNetwork:
         """The averaged network of the best epoch by validation AUC of the main head."""
         network = self._fresh(kind)
-        if kind == DIN:
+        if kind != WIDE_AND_DEEP:
             network.adopt(self.best[WIDE_AND_DEEP])
         if kind not in self.course.finished:
             self._epochs(kind, self._fitting(kind, network), progress)
@@ -79,27 +87,30 @@ class RankerTraining:
         if self.course.begun:
             network.load_state_dict(self.latest)
             fitting.average.restore(self.averaged, self.course.steps)
-        elif kind == DIN:
+            fitting.restore_moments(self.moments)
+        elif kind != WIDE_AND_DEEP:
             self._judge(kind, network)
         return fitting
 
     def _epochs(self, kind: Kind, fitting: Fitting, progress: Progress) -> None:
-        config, course, stale = self.config, self.course, 0
+        config, course = self.config, self.course
         progress.stage(f"{kind} slates, at most", len(fitting.slates) * (config.epochs - course.begun))
         while kind not in course.finished:
             started_s = time.monotonic()
             loss = fitting.epoch(course.begun, progress)
             with fitting.average.swapped_in():
                 reached, better = self._judge(kind, fitting.network)
-            stale = 0 if better else stale + 1
+            course.stale = 0 if better else course.stale + 1
             course.epoch, course.begun, course.steps = course.epoch + 1, course.begun + 1, fitting.average.steps
+            course.din_epochs += kind == DIN
             course.seconds += time.monotonic() - started_s
             course.examples += len(fitting.slates.labels_NH)
-            if course.begun == config.epochs or stale == config.patience:
+            if course.begun == config.epochs or course.stale == config.patience:
                 course.finished.append(kind)
-                course.begun = 0
+                course.begun = course.stale = 0
             self.latest, self.averaged = fitting.network.state_dict(), fitting.average.weights
-            self._keep({"epoch": float(course.epoch), "loss": loss, "auc": reached, "kind": float(kind == DIN)})
+            self.moments = fitting.moments()
+            self._keep({"loss": loss, "auc": reached, "kind": float(KINDS.index(kind))})
 
     def _judge(self, kind: Kind, network: RankerNetwork) -> tuple[float, bool]:
         """Its AUC on validation, and whether it is the best of its kind so far."""
@@ -121,25 +132,30 @@ class RankerTraining:
         network.standardise("features", np.concatenate([one.features_CF for one in train]))
         network.standardise("context", np.stack([one.context_U for one in train]))
         network.standardise("recent", recent_XF[recent_XF[:, 0] > 0] if recent_XF.any() else recent_XF)
+        for value in network.state_dict().values():
+            self.workers.take_from_first(value)
         return network
 
     def _keep(self, line: Mapping[str, float]) -> None:
-        self.course.curve.append(dict(line))
+        self.course.curve.append({"epoch": float(self.course.epoch), **line})
+        told = {"epoch": float(self.course.din_epochs), **line}
         if self.report.rank > 0:
-            self.report(line)
+            self.report(told)
             return
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             save_file(self.latest, folder / LATEST_FILE)
             save_file(self.averaged, folder / AVERAGE_FILE)
+            save_file(self.moments, folder / MOMENTS_FILE)
             for kind, weights in self.best.items():
                 save_file(weights, folder / f"best-{kind}.safetensors")
             write_json(folder / STATE_FILE, asdict(self.course))
-            self.report(line, folder)
+            self.report(told, folder)
 
     def _resume(self, folder: Path) -> None:
-        """Weights, their average and the course; the optimizer's moments start afresh."""
+        """Weights, their average, the optimizer's moments and the course."""
         self.course = RankerCourse(**json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
         self.latest, self.averaged = load_file(folder / LATEST_FILE), load_file(folder / AVERAGE_FILE)
+        self.moments = load_file(folder / MOMENTS_FILE)
         for kind in self.course.best_auc:
             self.best[kind] = load_file(folder / f"best-{kind}.safetensors")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from training.contracts.atomic import write_bytes
 from training.contracts.errors import InputError, Problem
 from training.features.ranking import CODE_NAMES, CONTEXT_NAMES, FEATURE_NAMES, RECENT_NAMES, RankingInputs
 from training.features.ranking_state import RankingState
+from training.features.short_term import RECENT_ITEMS
 from training.models.ranker import RANKER_FILE, Probabilities
 from training.models.ranker_network import OUTPUTS, Kind, NetworkConfig, RankerNetwork
 from training.models.target_attention import Batch
@@ -25,6 +28,8 @@ from training.models.target_attention import Batch
 WEIGHTS_FILE, STATE_FILE = "weights.safetensors", "ranking_state.json"
 CHOICE = "choice"
 ROWS_PER_PASS = 8_192
+LAYOUT = 2
+"""Of the network's weights; counted up whenever their names, shapes or meaning change. Bundles without it have 1."""
 READS = {
     "features": FEATURE_NAMES,
     "codes": CODE_NAMES,
@@ -48,6 +53,8 @@ class RankerSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    layout: int
+    recent_items: int
     kind: Kind
     network: NetworkConfig
     sizes: dict[str, int]
@@ -58,7 +65,7 @@ class RankerSettings(BaseModel):
 def settings_of(network: RankerNetwork, calibration: dict[str, Calibration]) -> RankerSettings:
     """What a network needs beside its weights, as this version computes its inputs."""
     return RankerSettings(
-        kind=network.pooling, network=network.config, sizes=network.sizes,
+        layout=LAYOUT, recent_items=RECENT_ITEMS, kind=network.pooling, network=network.config, sizes=network.sizes,
         reads={name: tuple(columns) for name, columns in READS.items()}, calibration=calibration,
     )  # fmt: skip
 
@@ -96,7 +103,9 @@ class DeepRanker:
 
     @classmethod
     def load(cls, folder: Path) -> DeepRanker:
-        """Raises InputError with the difference where this version reads other columns or the vocabularies differ."""
+        """Raises InputError with the difference: another layout, other columns, or other vocabularies."""
+        document = json.loads((folder / RANKER_FILE).read_bytes())
+        _refuse_other_layout(document, folder)
         settings = RankerSettings.model_validate_json((folder / RANKER_FILE).read_bytes())
         _refuse_misfit(settings, folder)
         network = RankerNetwork(settings.sizes, settings.network, settings.kind)
@@ -132,6 +141,17 @@ def batch_of(inputs: Sequence[RankingInputs]) -> Batch:
         recent_LRK=torch.from_numpy(np.stack([one.recent_RK for one in inputs])).long(),
         context_LU=torch.from_numpy(np.stack([one.context_U for one in inputs])),
     )
+
+
+def _refuse_other_layout(document: Mapping[str, Any], folder: Path) -> None:
+    expected, found = {"layout": LAYOUT, "recent_items": RECENT_ITEMS}, {"layout": 1, **document}
+    problems = [
+        Problem(file=str(folder / RANKER_FILE), field=name, problem="the bundle is of another version: train it again",
+                found=str(found.get(name, "none")), allowed=str(value))
+        for name, value in expected.items() if found.get(name) != value
+    ]  # fmt: skip
+    if problems:
+        raise InputError(problems)
 
 
 def _refuse_misfit(settings: RankerSettings, folder: Path) -> None:

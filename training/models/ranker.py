@@ -35,6 +35,7 @@ RANKERS = {
     "logistic_regression": "training.models.feature_ranker:FeatureRanker",
     "din": "training.models.deep_ranker:DeepRanker",
     "wide_and_deep": "training.models.deep_ranker:DeepRanker",
+    "mean_pooling": "training.models.deep_ranker:DeepRanker",
 }
 """The closed registry, by `kind` in RANKER_FILE: classes with `load(folder)`, imported when first asked for."""
 

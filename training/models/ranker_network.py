@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
+from torch.nn import functional
 
 from training.features.ranking import CONTEXT_NAMES, FEATURE_NAMES, RECENT_NAMES
 from training.features.ranking_state import VOCABULARIES
+from training.features.short_term import REQUEST_NAMES
 from training.models.target_attention import SINGLE, WIDTHS, Batch, TargetAttention
 
 NAMES = {"features": FEATURE_NAMES, "recent": RECENT_NAMES, "context": CONTEXT_NAMES}
@@ -20,10 +22,11 @@ UNREAD: dict[str, tuple[str, ...]] = {"features": ("retrieval_score",), "context
 what their length meant in training is wrong later: where it is read, probabilities fall from week to week."""
 POSITIONS = 32
 OUTPUTS = ("click", "cart", "purchase", "choice")
-"""The last one says which of retrieval's candidates is next; it has no position."""
+"""The last one says which of retrieval's candidates is next; it has no position, and reads nothing of the request:
+past choices, which it is trained on, were answers to none."""
 
 
-Kind = Literal["din", "wide_and_deep"]
+Kind = Literal["din", "mean_pooling", "wide_and_deep"]
 
 
 class NetworkConfig(BaseModel):
@@ -40,7 +43,8 @@ class NetworkConfig(BaseModel):
 class RankerNetwork(nn.Module):
     """Logits [N, len(OUTPUTS)]; `wide_and_deep` reads the mean of the recent items, `din` target attention besides.
 
-    Untrained attention adds nothing: `din` begins as the network without it.
+    `mean_pooling` is `din` whose weights are all alike. Untrained attention adds nothing: both begin as the network
+    without it.
     """
 
     def __init__(self, sizes: Mapping[str, int], config: NetworkConfig, pooling: Kind) -> None:
@@ -54,6 +58,8 @@ class RankerNetwork(nn.Module):
         for name, names in NAMES.items():
             self.register_buffer(f"{name}_mean", torch.zeros(len(names)))
             self.register_buffer(f"{name}_scale", torch.zeros(len(names)))
+        kept = [float(name not in REQUEST_NAMES) for name in (*FEATURE_NAMES, *CONTEXT_NAMES)]
+        self.register_buffer("blind", torch.tensor(kept), persistent=False)
         self.dropout = nn.Dropout(config.dropout)
         first, second = config.hidden
         self.first = nn.Linear(3 * self.width + recent + shared, first)
@@ -61,8 +67,8 @@ class RankerNetwork(nn.Module):
             nn.SiLU(), nn.Dropout(config.dropout), nn.Linear(first, second), nn.SiLU(), nn.Dropout(config.dropout),
         )  # fmt: skip
         self.last = nn.Linear(second, len(OUTPUTS))
-        if pooling == "din":
-            self.attention = TargetAttention(self.width, recent, config.attention)
+        if pooling != "wide_and_deep":
+            self.attention = TargetAttention(self.width, recent, config.attention, uniform=pooling == "mean_pooling")
             self.attended = nn.Linear(self.attention.outputs, first, bias=False)
             nn.init.zeros_(self.attended.weight)
         self.wide = nn.Linear(shared, len(OUTPUTS))
@@ -93,13 +99,15 @@ class RankerNetwork(nn.Module):
 
     def forward(self, batch: Batch, positions_N: Tensor | None = None) -> Tensor:
         """`positions_N` (-1: none) adds the bias of the place where an impression stood; serving leaves it out."""
-        hidden_NX, wide_NX = self._hidden(batch)
-        logits_NH: Tensor = self.last(hidden_NX) + self.wide(wide_NX)
+        actions_NH, blind_NH = (self.last(self.rest(deep)) + self.wide(wide) for deep, wide in self._layers(batch))
+        logits_NH = torch.cat([actions_NH[:, :-1], blind_NH[:, -1:]], 1)
         return logits_NH if positions_N is None else logits_NH + self._position_bias(positions_N)
 
     def hidden(self, batch: Batch) -> Tensor:
-        """What the outputs are made of, [N, units of the last hidden layer]."""
-        return self._hidden(batch)[0]
+        """What the choice output is made of, [N, units of the last hidden layer]."""
+        _, (deep_NX, _) = self._layers(batch)
+        hidden_NX: Tensor = self.rest(deep_NX)
+        return hidden_NX
 
     def replace_choice(self, share: float, weights_X: np.ndarray, bias: float) -> None:
         """The choice output becomes a share of itself and a line through the last hidden layer."""
@@ -111,8 +119,8 @@ class RankerNetwork(nn.Module):
             self.last.weight[choice] += torch.from_numpy(weights_X)
             self.last.bias[choice] += bias
 
-    def _hidden(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The last hidden layer, and what the wide part reads."""
+    def _layers(self, batch: Batch) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """The first hidden layer and what the wide part reads; then both without anything of the request."""
         present_LR1 = (batch.recent_LRF[..., :1] > 0).float()
         item_ND, recent_LRX = self.dropout(self._vectors(batch.codes_NK)), self._recent(batch, present_LR1)
         mean_LX = (recent_LRX * present_LR1).sum(1) / present_LR1.sum(1).clamp(min=1)
@@ -120,10 +128,12 @@ class RankerNetwork(nn.Module):
         context_NU = self._standard("context", batch.context_LU)[batch.request_N]
         wide_NX = torch.cat([self._standard("features", batch.features_NF), context_NU], -1)
         hidden_NX = self.first(torch.cat([item_ND, mean_NX, item_ND * mean_NX[:, : self.width], wide_NX], -1))
-        if self.pooling == "din":
+        if self.pooling != "wide_and_deep":
             attended_NX = self.attention(item_ND, recent_LRX, present_LR1, batch)
             hidden_NX = hidden_NX + self.attended(self.dropout(attended_NX))
-        return self.rest(hidden_NX), wide_NX
+        blind_NX = wide_NX * self.get_buffer("blind")
+        known_NX = functional.linear(wide_NX - blind_NX, self.first.weight[:, -wide_NX.shape[1] :])
+        return (hidden_NX, wide_NX), (hidden_NX - known_NX, blind_NX)
 
     def _recent(self, batch: Batch, present_LR1: Tensor) -> Tensor:
         """Embeddings of the recent items, then all else that is known of them."""

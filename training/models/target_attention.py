@@ -37,8 +37,9 @@ class TargetAttention(nn.Module):
     weights made from them learn those slates once more.
     """
 
-    def __init__(self, width: int, recent: int, hidden: int) -> None:
+    def __init__(self, width: int, recent: int, hidden: int, *, uniform: bool = False) -> None:
         super().__init__()
+        self.uniform = uniform
         self.width = width
         self.touch = nn.Linear(recent, hidden)
         self.match = nn.Linear(MATCHES, hidden, bias=False)
@@ -55,7 +56,8 @@ class TargetAttention(nn.Module):
         recent_NRX, present_NR1 = recent_LRX[request_N], present_LR1[request_N]
         touch_LRA = self.touch(recent_LRX[..., self.width :]) + self.place
         pairs_NRA = functional.silu(touch_LRA[request_N] + self.match(_matches(batch, item_ND, recent_NRX)))
-        logits_NRH = self.weight(pairs_NRA).masked_fill(present_NR1 == 0, -1e4)
+        weighed_NRH = self.weight(pairs_NRA)
+        logits_NRH = (0.0 * weighed_NRH if self.uniform else weighed_NRH).masked_fill(present_NR1 == 0, -1e4)
         heads_NHR = (torch.softmax(logits_NRH, 1) * present_NR1).transpose(1, 2)
         mean_N1R = (present_NR1 / present_NR1.sum(1, keepdim=True).clamp(min=1)).transpose(1, 2)
         items_NHX = heads_NHR @ recent_NRX

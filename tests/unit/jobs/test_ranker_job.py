@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.brand_shop import EVENTS, USERS, Fitted, fitted
+from tests.brand_shop import EVENTS, SMALL, USERS, Fitted, fitted, write_recommender, write_shop
 from training.contracts.errors import ShopkeeperError
+from training.features.ranking import BASE_FEATURES
 from training.jobs.job import LocalReport
-from training.jobs.ranker import JOB
+from training.jobs.ranker import JOB, RankerConfig
 from training.jobs.ranker_baselines import fit_baseline
 from training.jobs.ranker_judging import judged, margins
 from training.jobs.replays import outcomes
@@ -42,10 +44,17 @@ def test_slates_are_split_by_time(logged: Fitted) -> None:
 def test_the_better_ranker_is_bundled_with_its_upstream(logged: Fitted) -> None:
     _, data, result = logged
     assert result.upstream["recommender"]
-    assert set(result.baselines) | {result.model} == {"din", "wide_and_deep", "logistic_regression"}
+    assert set(result.baselines) | {result.model} == {
+        "din", "mean_pooling", "wide_and_deep", "logistic_regression",
+    }  # fmt: skip
     assert result.metrics["auc"] > 0.8
     assert result.metrics["two_stage_ndcg@10"] > result.metrics["one_stage_ndcg@10"]
-    assert any("bootstrap" in note or "95 %" in note for note in result.notes)
+    scores = {**result.baselines, result.model: result.metrics}
+    for other in scores.keys() - {"din"}:
+        (said,) = (note for note in result.notes if note.startswith(f"din above {other} ") and " AUC " in note)
+        assert float(said.split(" by ")[1].split()[0]) == pytest.approx(
+            scores["din"]["auc"] - scores[other]["auc"], abs=1e-4
+        )
     ranker = load_ranker(result.folder)
     probabilities = ranker.predict(data.slates["test"].inputs)
     assert all(((one >= 0) & (one <= 1)).all() for one in probabilities)
@@ -83,10 +92,73 @@ def test_a_finished_training_is_taken_up_from_its_checkpoint(tmp_path: Path) -> 
     assert again.validation == result.validation
 
 
+class Interrupted(LocalReport):
+    """Ends the fit after some reports, as a killed process would."""
+
+    def __init__(self, folder: Path, after: int) -> None:
+        super().__init__(folder)
+        self.after = after
+
+    def __call__(self, metrics: Mapping[str, float], checkpoint: Path | None = None) -> Path | None:
+        kept = super().__call__(metrics, checkpoint)
+        if len(self.history) == self.after:
+            raise InterruptedError
+        return kept
+
+
+@pytest.mark.parametrize("after", [1, 4])
+def test_a_training_interrupted_within_a_network_goes_on_as_if_it_had_not_been(
+    logged: Fitted, tmp_path: Path, after: int
+) -> None:
+    config, data, whole = logged
+    with pytest.raises(InterruptedError):
+        JOB.fit(config, data, Interrupted(tmp_path / "checkpoints", after), tmp_path / "none")
+    resumed = JOB.fit(config, data, LocalReport(tmp_path / "checkpoints"), tmp_path / "bundle")
+    assert resumed.curve == whole.curve
+    assert resumed.validation == whole.validation
+    assert resumed.baselines == whole.baselines
+    ends = [line["auc"] for line in whole.curve]
+    assert len(set(ends)) > len(ends) // 2
+
+
+def test_patience_is_counted_on_after_an_interruption(logged: Fitted, tmp_path: Path) -> None:
+    config, data, _ = logged
+    config = config.model_copy(update={"learning_rate": 1e-9, "patience": 2, "average": 0.0})
+    with pytest.raises(InterruptedError):
+        JOB.fit(config, data, Interrupted(tmp_path / "checkpoints", 2), tmp_path / "none")
+    resumed = JOB.fit(config, data, LocalReport(tmp_path / "checkpoints"), tmp_path / "bundle")
+    whole = JOB.fit(config, data, LocalReport(tmp_path / "others"), tmp_path / "whole")
+    assert [line["kind"] for line in resumed.curve] == [line["kind"] for line in whole.curve]
+
+
+def test_what_was_taken_together_is_no_negative(tmp_path: Path) -> None:
+    """Half of the users end with two views of one moment, the others have them just before."""
+    shop = write_shop(tmp_path / "shop", log=False, baskets=True)
+    upstream = {"recommender": str(write_recommender(shop, tmp_path / "home"))}
+    data = JOB.load(shop, RankerConfig.model_validate({**SMALL, "upstream": upstream}))
+    together: dict[tuple[str, int], set[str]] = {}
+    events = shop.table("events", ["user_id", "timestamp", "item_id"])
+    moments_us = events["timestamp"].cast("int64").to_pylist()
+    for user, moment_us, item_id in zip(
+        events["user_id"].to_pylist(), moments_us, events["item_id"].to_pylist(), strict=True
+    ):
+        together.setdefault((user, moment_us), set()).add(item_id)
+    for choices in (data.choices["validation"], data.test_choices, data.slates["test"]):
+        assert len(choices)
+        for slate in choices.slates:
+            negatives = {
+                item_id
+                for item_id, labels in zip(slate.item_ids, slate.labels_CH, strict=True) if not labels.any()
+            }  # fmt: skip
+            assert negatives.isdisjoint(together[slate.user_id, slate.as_of_us])
+    assert any(slate.labels_CH[:, 0].sum() > 1 for slate in data.test_choices.slates)
+
+
 def test_attention_is_at_least_as_good_on_validation_as_the_network_it_is_trained_on(logged: Fitted) -> None:
     lines = logged[2].curve
     without = max(line["auc"] for line in lines if not line["kind"])
-    assert len({line["kind"] for line in lines}) == 2
+    assert [line["kind"] for line in lines] == sorted(line["kind"] for line in lines)
+    assert {line["kind"] for line in lines} == {0, 1, 2}
     assert logged[2].validation["auc"] >= without - 1e-9
 
 
@@ -120,8 +192,9 @@ def test_probabilities_of_later_slates_are_calibrated(logged: Fitted) -> None:
 
 def test_a_margin_over_oneself_is_none_and_over_chance_is_sure(logged: Fitted) -> None:
     _, data, result = logged
-    ranker, chance = load_ranker(result.folder), fit_baseline(data)
-    chance.logistic = chance.logistic.model_copy(update={"weights": tuple(0.0 for _ in chance.logistic.weights)})
+    ranker, (chance, _) = load_ranker(result.folder), fit_baseline(data)
+    blank = {"weights": (0.0,) * len(BASE_FEATURES)}
+    chance.by_head = {name: head.model_copy(update=blank) for name, head in chance.by_head.items()}
     same, same_by_user, above, above_by_user = margins(
         {"it": ranker, "itself": ranker, "chance": chance}, "it", data, seed=0
     )

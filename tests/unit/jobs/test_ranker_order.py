@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from training.jobs.ranker_calibration import (
     retrievals_order,
     taken,
 )  # fmt: skip
+from training.jobs.ranker_examples import Examples
 from training.jobs.ranker_judging import two_stages
 from training.models.deep_ranker import DeepRanker, in_passes, network_logits, settings_of
 from training.models.ranker import load_ranker
@@ -74,13 +77,32 @@ def test_an_ndcg_gain_counts_only_what_stands_above_the_taken_item(
     assert (ndcg_gains(-taken(choices).astype(np.float64), choices) < 1).all()
 
 
-def test_two_stages_are_never_below_retrieval_on_validation(
+def test_an_order_that_tells_nothing_apart_gains_what_chance_does(logged: Fitted) -> None:
+    choices = logged[1].choices["validation"]
+    constant = float(ndcg_gains(np.zeros(len(choices.slate_N)), choices).mean())
+    rng = np.random.default_rng(0)
+    chance = [float(ndcg_gains(rng.random(len(choices.slate_N)), choices).mean()) for _ in range(30)]
+    assert constant == pytest.approx(np.mean(chance), abs=0.05)
+
+
+def test_ties_go_by_item_id_and_the_best_placed_of_a_basket_counts(logged: Fitted) -> None:
+    labels_CH = np.zeros((4, 3), np.bool_)
+    labels_CH[[1, 3]] = True
+    slate = replace(logged[1].choices["validation"].slates[0], item_ids=("d", "c", "a", "b"), labels_CH=labels_CH)
+    basket = Examples(slates=[slate], inputs=[])
+    assert ndcg_gains(np.zeros(4), basket) == pytest.approx(1 / np.log2(3))
+    assert ndcg_gains(np.array([0.0, 1.0, 0.5, 0.0]), basket) == 1
+    assert ndcg_gains(np.array([1.0, 0.9, 0.9, 0.0]), basket) == pytest.approx(1 / np.log2(4))
+
+
+def test_two_stages_are_above_retrieval_on_choices_that_nothing_was_fitted_on(
     logged: Fitted,
 ) -> None:
     _, data, result = logged
-    choices = data.choices["validation"]
-    stages = two_stages(load_ranker(result.folder), choices, len(choices))
-    assert stages["two_stage_ndcg@10"] >= stages["one_stage_ndcg@10"]
+    fitted_on = {(slate.user_id, slate.as_of_us) for slate in data.choices["validation"].slates}
+    assert fitted_on.isdisjoint((slate.user_id, slate.as_of_us) for slate in data.test_choices.slates)
+    stages = two_stages(load_ranker(result.folder), data.test_choices, data.test_asked)
+    assert stages["two_stage_ndcg@10"] > stages["one_stage_ndcg@10"] + 0.05
 
 
 def test_the_guard_is_judged_on_choices_its_weights_were_not_fitted_on(logged: Fitted) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from training.features.ranking import CODE_NAMES, CONTEXT_NAMES, FEATURE_NAMES, RECENT_NAMES
 from training.features.ranking_state import VOCABULARIES
-from training.features.short_term import RECENT_ITEMS
+from training.features.short_term import RECENT_ITEMS, REQUEST_NAMES
 from training.models.ranker_network import Kind, NetworkConfig, RankerNetwork
 from training.models.target_attention import Batch
 
@@ -72,6 +72,27 @@ def test_attention_sees_the_order_of_what_was_touched_and_the_mean_does_not() ->
     )
     assert torch.allclose(plain(one), plain(turned), atol=1e-5)
     assert not torch.allclose(din(one), din(turned), atol=1e-3)
+
+
+def test_uniform_weights_read_the_same_branch_without_telling_recent_items_apart() -> None:
+    plain, pooled = made("wide_and_deep", 1), made("mean_pooling", 2)
+    pooled.adopt(plain.state_dict())
+    torch.nn.init.normal_(pooled.attended.weight)
+    one, before = batch(), pooled(batch())
+    assert not torch.allclose(plain(one), before, atol=1e-3)
+    torch.nn.init.normal_(pooled.attention.weight.weight)
+    assert torch.equal(pooled(one), before)
+
+
+def test_the_choice_output_reads_nothing_of_the_request_and_the_others_do() -> None:
+    _, din = grown()
+    torch.nn.init.normal_(din.wide.weight)
+    other = batch().context_LU.clone()
+    other[:, [CONTEXT_NAMES.index(name) for name in REQUEST_NAMES]] += 7.0
+    asked = batch()._replace(context_LU=other)
+    assert torch.allclose(din(batch())[:, -1], din(asked)[:, -1], atol=1e-5)
+    assert torch.allclose(din.hidden(batch()), din.hidden(asked), atol=1e-5)
+    assert not torch.allclose(din(batch())[:, :-1], din(asked)[:, :-1], atol=1e-3)
 
 
 def test_who_has_touched_nothing_gets_the_score_without_attention() -> None:
