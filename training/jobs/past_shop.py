@@ -33,7 +33,6 @@ BLOCK = 256
 LEAST_EVENTS = 3
 HISTORY_COLUMNS = ("user_id", "type", "item_id", "timestamp", "split")
 
-
 Moment = tuple[str, int]
 """A user and a time: what one choice is known by."""
 
