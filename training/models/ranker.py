@@ -19,7 +19,10 @@ Probabilities = npt.NDArray[np.float64]
 
 
 class Ranker(Protocol):
-    """P(action) of candidates, by head; a row depends neither on the other candidates nor on the batch (1e-5)."""
+    """P(action) of candidates, by head; a row depends neither on the other candidates nor on the batch (1e-5).
+
+    The last head is the one that orders.
+    """
 
     @property
     def heads(self) -> tuple[str, ...]: ...
