@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from training.jobs.ranker_examples import Examples
 from training.jobs.slates import HEADS
-from training.models.deep_ranker import CHOICE, Calibration, in_passes, network_logits
+from training.models.deep_ranker import CHOICE, Calibration, history_lengths, in_passes, network_logits
 from training.models.logistic_ranker import fit_logistic_ranker
 from training.models.ranker_network import OUTPUTS, RankerNetwork
 
@@ -26,9 +26,10 @@ def calibrate(
     network: RankerNetwork, heads: Sequence[str], held: Examples, choices: Examples
 ) -> tuple[dict[str, Calibration], str]:
     """The calibration of each head on held-out slates and of the order on held-out choices, and what was decided."""
-    logits_NH = network_logits(network, held.inputs)
+    logits_NH, lengths_N = network_logits(network, held.inputs), history_lengths(held.inputs)
     calibration = {
-        head: platt(logits_NH[:, OUTPUTS.index(head)], held.labels_NH[:, HEADS.index(head)]) for head in heads
+        head: platt(logits_NH[:, OUTPUTS.index(head)], held.labels_NH[:, HEADS.index(head)], lengths_N)
+        for head in heads
     }
     choice_N = network_logits(network, choices.inputs)[:, OUTPUTS.index(CHOICE)]
     line, said = calibrate_order(choice_N, in_passes(network.hidden, choices.inputs), choices)
@@ -140,18 +141,19 @@ def taken(choices: Examples) -> Bools:
     return taken_N
 
 
-def platt(logits_N: Floats, positive_N: Bools) -> Calibration:
-    """The slope (above 0) and bias that make logits probabilities, by maximum likelihood (Platt 1999)."""
-    x_N2, sign_N = np.column_stack([logits_N, np.ones_like(logits_N)]), np.where(positive_N, 1.0, -1.0)
+def platt(logits_N: Floats, positive_N: Bools, lengths_N: Floats | None = None) -> Calibration:
+    """The slope (above 0), weight of the history's length and bias that make probabilities, by maximum likelihood."""
+    lengths_N = np.zeros(len(logits_N)) if lengths_N is None else lengths_N
+    x_N3, sign_N = np.column_stack([logits_N, lengths_N, np.ones_like(logits_N)]), np.where(positive_N, 1.0, -1.0)
 
-    def loss(weights_2: Floats) -> tuple[float, Floats]:
-        margin_N = sign_N * (x_N2 @ weights_2)
+    def loss(weights_3: Floats) -> tuple[float, Floats]:
+        margin_N = sign_N * (x_N3 @ weights_3)
         pull_N = -sign_N * expit(-margin_N)
-        return float(np.logaddexp(0.0, -margin_N).sum()), x_N2.T @ pull_N
+        return float(np.logaddexp(0.0, -margin_N).sum()), x_N3.T @ pull_N
 
-    start, bounds = np.array([1.0, 0.0]), [(1e-3, None), (None, None)]
-    slope, bias = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
-    return Calibration(slope=float(slope), bias=float(bias))
+    start, bounds = np.array([1.0, 0.0, 0.0]), [(1e-3, None), (None, None), (None, None)]
+    slope, history, bias = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return Calibration(slope=float(slope), history=float(history), bias=float(bias))
 
 
 def _line(inputs_NX: Floats, taken_N: Bools, slate_N: npt.NDArray[np.int64]) -> tuple[Floats, float]:

@@ -39,12 +39,16 @@ READS = {
 
 
 class Calibration(BaseModel):
-    """P = sigmoid(slope * logit + retrieval * retrieval's score + bias) of one head (Platt 1999)."""
+    """P = sigmoid(slope * logit + retrieval * its score + history * its length + bias) of one head (Platt 1999).
+
+    The network reads neither; the length, log(1 + events), says how far a shop's probabilities have moved since.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     slope: float = 1.0
     retrieval: float = 0.0
+    history: float = 0.0
     bias: float = 0.0
 
 
@@ -86,10 +90,11 @@ class DeepRanker:
         logits_NH = network_logits(self.network, inputs)[:, self._columns]
         scores_N1 = np.concatenate([one.features_CF[:, :1] for one in inputs]).astype(np.float64)
         values = self.settings.calibration.values()
-        slopes, retrieval, bias = (
-            np.array([getattr(one, name) for one in values]) for name in ("slope", "retrieval", "bias")
+        slopes, retrieval, history, bias = (
+            np.array([getattr(one, name) for one in values]) for name in ("slope", "retrieval", "history", "bias")
         )
-        probabilities_NH = expit(slopes * logits_NH + retrieval * scores_N1 + bias)
+        lengths_N1 = history_lengths(inputs)[:, None]
+        probabilities_NH = expit(slopes * logits_NH + retrieval * scores_N1 + history * lengths_N1 + bias)
         return np.split(probabilities_NH, np.cumsum(counts)[:-1])
 
     def order(self, probabilities_CH: Probabilities) -> Probabilities:
@@ -111,6 +116,12 @@ class DeepRanker:
         network = RankerNetwork(settings.sizes, settings.network, settings.kind)
         network.load_state_dict(load_file(folder / WEIGHTS_FILE))
         return cls(network, settings)
+
+
+def history_lengths(inputs: Sequence[RankingInputs]) -> npt.NDArray[np.float64]:
+    """log(1 + events) of each candidate's user."""
+    lengths_L = np.array([one.context_U[CONTEXT_NAMES.index("history")] for one in inputs], np.float64)
+    return np.repeat(lengths_L, [len(one.features_CF) for one in inputs])
 
 
 def network_logits(network: RankerNetwork, inputs: Sequence[RankingInputs]) -> npt.NDArray[np.float64]:

@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit
 
 from tests.brand_shop import Fitted, fitted
 from training.jobs.ranker_calibration import (
     calibrate,
     calibrate_order,
     ndcg_gains,
+    platt,
     retrieval_scores,
     retrievals_order,
     taken,
@@ -133,3 +135,12 @@ def test_a_replaced_choice_output_changes_no_other_head(logged: Fitted) -> None:
     after_NH = network_logits(network, inputs)
     assert np.allclose(after_NH[:, :-1], before_NH[:, :-1])
     assert np.allclose(after_NH[:, -1], 0.5 * before_NH[:, -1] + hidden_NX @ weights_X + 0.25, atol=1e-5)
+
+
+def test_probabilities_follow_the_length_of_histories_where_they_move_with_it() -> None:
+    rng = np.random.default_rng(0)
+    logits_N, lengths_N = rng.normal(size=20_000) - 2, rng.uniform(0, 4, size=20_000)
+    positive_N = rng.random(20_000) < expit(0.8 * logits_N + 0.5 * lengths_N - 0.3)
+    fitted = platt(logits_N, positive_N, lengths_N)
+    assert [fitted.slope, fitted.history, fitted.bias] == pytest.approx([0.8, 0.5, -0.3], abs=0.1)
+    assert platt(logits_N, positive_N).history == 0
