@@ -160,7 +160,7 @@ def _line(inputs_NX: Floats, taken_N: Bools, slate_N: npt.NDArray[np.int64]) -> 
     """Weights and bias that tell what was taken."""
     _, places_N = np.unique(slate_N, return_inverse=True)
     fitted = fit_logistic_ranker(
-        inputs_NX.astype(np.float32), taken_N, places_N, feature_names=tuple(map(str, range(inputs_NX.shape[1]))),
+        inputs_NX.astype(np.float32), taken_N, places_N, feature_names=tuple(str(n) for n in range(inputs_NX.shape[1])),
         trained_on="held-out choices",
     )  # fmt: skip
     weights_X = np.asarray(fitted.weights) / np.asarray(fitted.scale)
