@@ -17,6 +17,7 @@ from training.jobs.choice_loss import choice_loss
 from training.jobs.divergence import LossWatch
 from training.jobs.ranker_data import RankerData
 from training.jobs.ranker_examples import ExampleTensors, batches_of
+from training.jobs.slates import NO_POSITION
 from training.jobs.weight_average import WeightAverage
 from training.jobs.workers import Workers
 from training.models.ranker_network import OUTPUTS, NetworkConfig, RankerNetwork
@@ -33,7 +34,7 @@ class RankerTrainingConfig(BaseModel):
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
     slates_per_step: int = Field(default=64, ge=1)
-    choices_per_step: int = Field(default=128, ge=1, description="past choices beside the slates of a step")
+    choices_per_step: int = Field(default=128, ge=1, description="beside the slates; a quarter where those are choices")
     choice_weight: float = Field(default=0.3, ge=0, description="of the loss of choices beside that of impressions")
     average: float = Field(default=0.98, ge=0, lt=1, description="share of the averaged weights that a step keeps")
     largest_loss: float = Field(default=3.0, gt=1, description="times a guess's loss; a lasting larger one stops")
@@ -41,12 +42,17 @@ class RankerTrainingConfig(BaseModel):
 
 
 class Fitting:
-    """A network with what it is fitted on; only the weights that require gradients are moved."""
+    """A network with what it is fitted on; only the weights that require gradients are moved.
+
+    Without a served log the slates are the choices themselves: more of them beside would be learnt by heart.
+    """
 
     def __init__(self, network: RankerNetwork, config: RankerTrainingConfig, data: RankerData, seed: int) -> None:
         self.network, self.config, self.seed, self.workers = network, config, seed, Workers()
         self.average = WeightAverage(network, config.average)
         self.slates, self.choices = ExampleTensors(data.slates["train"]), ExampleTensors(data.choices["train"])
+        shown = bool((self.slates.positions_N != NO_POSITION).any())
+        self.choices_per_step = config.choices_per_step if shown else -(-config.choices_per_step // 4)
         self.heads = [OUTPUTS.index(head) for head in data.heads]
         self.moved = [weight for weight in network.parameters() if weight.requires_grad]
         self.optimizer = torch.optim.AdamW(self.moved, lr=config.learning_rate, weight_decay=config.weight_decay)
@@ -95,7 +101,7 @@ class Fitting:
         order = np.random.default_rng((self.seed, epoch)).permutation(len(self.slates))
         rng = np.random.default_rng((self.seed, epoch, 1 + self.workers.rank))
         for slates_B in batches_of(order, self.config.slates_per_step, self.workers.rank, self.workers.size):
-            yield slates_B, np.unique(rng.integers(len(self.choices), size=self.config.choices_per_step))
+            yield slates_B, np.unique(rng.integers(len(self.choices), size=self.choices_per_step))
 
     def _impression_loss(self, slates_B: npt.NDArray[np.int64]) -> Tensor:
         batch, rows_N = self.slates.batch(slates_B)
