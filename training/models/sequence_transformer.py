@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,6 +20,7 @@ from training.features.vocabulary import Codes
 from training.metrics import Floats
 from training.models.attention import Attention, spans_of
 from training.models.dropout import Dropout, RowDropout
+from training.models.item_content import HEADS as ITEM_HEADS
 from training.models.item_content import ItemContent
 from training.models.repetition import Repetition
 from training.models.retriever import NO_GAIN, Gain, VectorRetriever, gain_by_item
@@ -54,6 +55,14 @@ class TransformerConfig(BaseModel):
         description="elapsed times with an attention bias of their own, each twice as long as the one before, from a "
         "second on; where the shop's times are more than an order",
     )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
+        if self.dim % ITEM_HEADS:
+            raise ValueError(f"dim {self.dim} is odd: an item's content is fused by {ITEM_HEADS} heads")
+        return self
 
 
 def attention_of(config: TransformerConfig) -> Attention:
