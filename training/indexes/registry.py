@@ -35,8 +35,7 @@ def build_index(ids: Sequence[str], vectors_ID: Floats, config: IndexConfig = In
 
 def load_index(folder: Path) -> FaissIndex:
     """What `Index.save` wrote; raises InputError naming the file that is missing, damaged or of no known kind."""
-    kind = read_document(folder)["kind"]
+    kind = read_document(folder).kind
     if kind not in INDEXES:
-        found = str(kind)
-        raise misfit(folder / INDEX_FILE, f"unknown kind of index; did you mean {nearest(found, INDEXES)}", found)
+        raise misfit(folder / INDEX_FILE, f"unknown kind of index; did you mean {nearest(kind, INDEXES)}", kind)
     return index_class(kind).load(folder)
