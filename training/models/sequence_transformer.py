@@ -19,6 +19,7 @@ from training.features.sequences import Int64s, Moments
 from training.features.vocabulary import Codes
 from training.metrics import Floats
 from training.models.attention import Attention, spans_of
+from training.models.content_tower import ContentTower
 from training.models.dropout import Dropout, RowDropout
 from training.models.item_content import HEADS as ITEM_HEADS
 from training.models.item_content import ItemContent
@@ -192,6 +193,11 @@ class SequenceTransformer(VectorRetriever):
     @property
     def item_vectors_ID(self) -> Floats:
         return self._item_vectors_ID
+
+    def content_tower(self) -> ContentTower | None:
+        """None in a loaded one: a bundle keeps it beside the retriever."""
+        content = self.tower.content
+        return None if content is None or content.reader is None else ContentTower.of(content, content.reader)
 
     def users(self, histories: Sequence[Codes], times_us: Moments = None) -> tuple[Floats, list[Gain]]:
         vectors_BD = np.zeros((len(histories), self.tower.config.dim), np.float32)
