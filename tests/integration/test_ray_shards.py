@@ -39,7 +39,9 @@ def dealt(own_ray: None, tmp_path_factory: pytest.TempPathFactory) -> ShardedInd
     from deployments.ray_shards import build_ray_shards
 
     folder = tmp_path_factory.mktemp("shards")
-    return build_ray_shards(IDS, vectors(ITEMS, 0), EXACT, folder, shards=SHARDS, timeout_s=TIMEOUT_S)
+    return build_ray_shards(
+        IDS, vectors(ITEMS, 0), EXACT, folder, shards=SHARDS, timeout_s=TIMEOUT_S, start_timeout_s=240
+    )
 
 
 @pytest.fixture(scope="module")

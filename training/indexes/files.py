@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from training.contracts.errors import InputError, Problem, shorten
 from training.contracts.validation import problems_of
-from training.indexes.config import IndexConfig
+from training.indexes.config import IndexConfig, Kind
 from training.indexes.native import faiss
 from training.metrics import Ints
 
@@ -27,7 +27,7 @@ class Document(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    kind: str
+    kind: Kind
     dim: int = Field(ge=0, description="coordinates of a vector")
     slots: int = Field(ge=0, description="ids that ever were in the index")
     config: IndexConfig

@@ -6,7 +6,6 @@ import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from training.contracts.errors import nearest
 from training.indexes.config import IndexConfig
 from training.indexes.faiss_index import FaissIndex
 from training.indexes.files import INDEX_FILE, SLOTS_FILE, misfit, read_document
@@ -35,7 +34,4 @@ def build_index(ids: Sequence[str], vectors_ID: Floats, config: IndexConfig = In
 
 def load_index(folder: Path) -> FaissIndex:
     """What `Index.save` wrote; raises InputError naming the file that is missing, damaged or of no known kind."""
-    kind = read_document(folder).kind
-    if kind not in INDEXES:
-        raise misfit(folder / INDEX_FILE, f"unknown kind of index; did you mean {nearest(kind, INDEXES)}", kind)
-    return index_class(kind).load(folder)
+    return index_class(read_document(folder).kind).load(folder)
