@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from deployments.config import SERVE_ENVIRONMENT, DeploymentConfig, DeploymentsConfig
+from deployments.config import DeploymentConfig, DeploymentsConfig
 from deployments.state.open import open_store
 from tests.parity import assert_served_as_trained
 from tests.serving_shop import Home, make_shop, train, wait_until
@@ -72,28 +72,18 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="module")
-def url(home: Home) -> Iterator[str]:
+def url(home: Home, own_ray: None) -> Iterator[str]:
     """The application on a Ray of its own; it has no bundle yet."""
-    settings = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", **SERVE_ENVIRONMENT}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        import ray
-        from ray import serve
+    from ray import serve
 
-        from deployments.app import build_app
+    from deployments.app import build_app
 
-        port = _free_port()
-        ray.init(
-            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-            object_store_memory=128 * 2**20, _node_ip_address="127.0.0.1",
-        )  # fmt: skip
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
-        deployments = DeploymentsConfig(retrieval=DeploymentConfig(num_cpus=0.2, min_replicas=2, max_replicas=2))
-        serve.run(build_app(home.config(port=port, deployments=deployments)), name="shopkeeper", route_prefix="/")
-        yield f"http://127.0.0.1:{port}"
-        serve.shutdown()
-        ray.shutdown()
+    port = _free_port()
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    deployments = DeploymentsConfig(retrieval=DeploymentConfig(num_cpus=0.2, min_replicas=2, max_replicas=2))
+    serve.run(build_app(home.config(port=port, deployments=deployments)), name="shopkeeper", route_prefix="/")
+    yield f"http://127.0.0.1:{port}"
+    serve.shutdown()
 
 
 @pytest.fixture(scope="module")
