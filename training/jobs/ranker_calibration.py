@@ -61,6 +61,8 @@ def calibrate_order(choice_N: Floats, hidden_NX: Floats, choices: Examples) -> t
     many_NX = np.column_stack([few_NX, hidden_NX])
     inputs_NX = max((few_NX, many_NX), key=lambda inputs_NX: _gained(_cross_fitted(inputs_NX, choices), choices))
     better, said = clearly_better(_cross_fitted(inputs_NX, choices), scores_N, choices)
+    if not np.ptp(np.column_stack([choice_N, hidden_NX]), axis=0).any():
+        better, said = False, "the network tells no candidate from another"
     if not better:
         kept = retrievals_order(scores_N)
         none_X = np.zeros(hidden_NX.shape[1])

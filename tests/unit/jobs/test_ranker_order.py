@@ -56,7 +56,7 @@ def test_retrievals_order_is_kept_where_its_scores_are_large() -> None:
 
 
 def test_an_order_that_helps_nobody_is_left_to_retrieval(logged: Fitted) -> None:
-    choices = logged[1].choices["validation"]
+    choices = logged[1].choices["train"]
     scores_N = retrieval_scores(choices)
     hidden_NX = np.random.default_rng(4).normal(size=(len(scores_N), 3))
     noise, said = calibrate_order(np.random.default_rng(0).normal(size=len(scores_N)), hidden_NX, choices)
@@ -80,7 +80,7 @@ def test_an_ndcg_gain_counts_only_what_stands_above_the_taken_item(
 
 
 def test_an_order_that_tells_nothing_apart_gains_what_chance_does(logged: Fitted) -> None:
-    choices = logged[1].choices["validation"]
+    choices = logged[1].choices["train"]
     constant = float(ndcg_gains(np.zeros(len(choices.slate_N)), choices).mean())
     rng = np.random.default_rng(0)
     chance = [float(ndcg_gains(rng.random(len(choices.slate_N)), choices).mean()) for _ in range(30)]
