@@ -39,13 +39,17 @@ KINDS = (WIDE_AND_DEEP, DIN, MEAN_POOLING)
 
 @dataclass
 class RankerCourse:
-    """How far the training of each network is; kept in every checkpoint. `begun` to `stale` are of the latest."""
+    """How far the training of each network is; kept in every checkpoint. `begun` to `peak` are of the latest.
+
+    Its epochs are stale since its own `peak`: what is trained on top of a finished network begins below it.
+    """
 
     epoch: int = 0
     din_epochs: int = 0
     begun: int = 0
     steps: int = 0
     stale: int = 0
+    peak: float = 0.0
     seconds: float = 0.0
     examples: int = 0
     finished: list[str] = field(default_factory=list)
@@ -99,29 +103,29 @@ class RankerTraining:
             started_s = time.monotonic()
             loss = fitting.epoch(course.begun, progress)
             with fitting.average.swapped_in():
-                reached, better = self._judge(kind, fitting.network)
-            course.stale = 0 if better else course.stale + 1
+                reached = self._judge(kind, fitting.network)
+            course.stale = 0 if reached > course.peak else course.stale + 1
+            course.peak = max(course.peak, reached)
             course.epoch, course.begun, course.steps = course.epoch + 1, course.begun + 1, fitting.average.steps
             course.din_epochs += kind == DIN
             course.seconds += time.monotonic() - started_s
             course.examples += len(fitting.slates.labels_NH)
             if course.begun == config.epochs or course.stale == config.patience:
                 course.finished.append(kind)
-                course.begun = course.stale = 0
+                course.begun, course.stale, course.peak = 0, 0, 0.0
             self.latest, self.averaged = fitting.network.state_dict(), fitting.average.weights
             self.moments = fitting.moments()
             self._keep({"loss": loss, "auc": reached, "kind": float(KINDS.index(kind))})
 
-    def _judge(self, kind: Kind, network: RankerNetwork) -> tuple[float, bool]:
-        """Its AUC on validation, and whether it is the best of its kind so far."""
+    def _judge(self, kind: Kind, network: RankerNetwork) -> float:
+        """Its AUC on validation; the best of its kind so far is kept."""
         held = self.data.slates["validation"]
         logits_N = network_logits(network.eval(), held.inputs)[:, self.main]
         reached = self.workers.from_first([auc(logits_N, held.labels_NH[:, self.main])])[0]
-        better = reached > self.course.best_auc.get(kind, 0.0)
-        if better:
+        if reached > self.course.best_auc.get(kind, 0.0):
             self.course.best_auc[kind] = reached
             self.best[kind] = {name: value.clone() for name, value in network.state_dict().items()}
-        return reached, better
+        return reached
 
     def _fresh(self, kind: Kind) -> RankerNetwork:
         torch.manual_seed(self.seed)
