@@ -1,7 +1,7 @@
 """Trains the ranker's networks one after the other, with early stopping and checkpoints.
 
-DIN is the network without attention, kept as its own training left it, with target attention trained on top. The
-control has the same branch and as many epochs, but weighs all recent items alike: what DIN is above it is attention's.
+On top of the network without attention, kept as its own training left it, comes a control whose branch weighs all
+recent items alike. DIN goes on from the control with weights of its own: what it is above it is attention's.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ LATEST_FILE, AVERAGE_FILE, MOMENTS_FILE = "latest.safetensors", "average.safeten
 DIN: Kind = "din"
 WIDE_AND_DEEP: Kind = "wide_and_deep"
 MEAN_POOLING: Kind = "mean_pooling"
-KINDS = (WIDE_AND_DEEP, DIN, MEAN_POOLING)
-"""In the order of training: the others go on from the first."""
+KINDS = (WIDE_AND_DEEP, MEAN_POOLING, DIN)
+"""In the order of training: each goes on from those before it."""
 
 
 @dataclass
@@ -60,7 +60,7 @@ class RankerCourse:
 class RankerTraining:
     """Trains networks of KINDS on the same data; goes on from the report's checkpoint as if never interrupted.
 
-    To the report the epochs are DIN's: those of the network below are epoch 0, so that a study's last one is DIN's.
+    To the report the epochs are DIN's: those of the networks below are epoch 0, so that a study's last one is DIN's.
     """
 
     def __init__(self, config: RankerTrainingConfig, data: RankerData, report: Report, *, seed: int) -> None:
@@ -80,6 +80,8 @@ class RankerTraining:
         network = self._fresh(kind)
         if kind != WIDE_AND_DEEP:
             network.adopt(self.best[WIDE_AND_DEEP])
+        if kind == DIN:
+            network.attend_from(self.best[MEAN_POOLING])
         if kind not in self.course.finished:
             self._epochs(kind, self._fitting(kind, network), progress)
         network.load_state_dict(self.best[kind])
