@@ -58,6 +58,7 @@ class StageConfig(_Strict):
     profile_share: Share = 0.5
     retrieval_share: Share = 0.5
     ranking_share: Share = 0.8
+    visual_search_share: Share = 0.9
 
 
 class RequestConfig(_Strict):
@@ -77,6 +78,7 @@ class DeploymentsConfig(_Strict):
     gateway: DeploymentConfig = DeploymentConfig(num_cpus=0.3, max_ongoing_requests=512)
     retrieval: DeploymentConfig = DeploymentConfig(num_cpus=0.3)
     ranking: DeploymentConfig = DeploymentConfig(num_cpus=0.2)
+    visual_search: DeploymentConfig = DeploymentConfig(num_cpus=0.2)
 
     @model_validator(mode="after")
     def _one_gateway(self) -> DeploymentsConfig:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -60,17 +62,16 @@ def open_picture(data: bytes, *, least_side: int | None = WORKING_SIDE) -> Pictu
     """
     check_kind(data)
     _check_container(data)
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_header(image)
-            return np.asarray(ImageOps.exif_transpose(_decoded(image, least_side)))
-    except ImageFault:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageFault("too_large", f"more than {MAX_PIXELS:,} pixels") from None
-    except Exception as error:
-        # Decoders fail in many ways on broken data; whichever it was, the file cannot be read.
-        raise ImageFault("unreadable", f"cannot be decoded: {error}") from error
+    with _opened(data) as image:
+        return np.asarray(ImageOps.exif_transpose(_decoded(image, least_side)))
+
+
+def picture_pixels(data: bytes) -> int:
+    """By the header; raises ImageFault where it alone rules the file out."""
+    check_kind(data)
+    _check_container(data)
+    with _opened(data) as image:
+        return image.width * image.height
 
 
 def squared(picture_HW3: Picture, side: int) -> Picture:
@@ -97,6 +98,22 @@ def crop(picture_HW3: Picture, box: Box) -> Picture:
 def _span(low: float, high: float, length: int) -> tuple[int, int]:
     first = min(max(int(np.floor(low * length)), 0), length - 1)
     return first, min(max(int(np.ceil(high * length)), first + 1), length)
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """The image within the caps, not decoded yet; whatever goes wrong before it is closed becomes an ImageFault."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_header(image)
+            yield image
+    except ImageFault:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageFault("too_large", f"more than {MAX_PIXELS:,} pixels") from None
+    except Exception as error:
+        # Decoders fail in many ways on broken data; whichever it was, the file cannot be read.
+        raise ImageFault("unreadable", f"cannot be decoded: {error}") from error
 
 
 def _is(kind: str | None) -> str:
