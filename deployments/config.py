@@ -68,6 +68,7 @@ class RequestConfig(_Strict):
     candidates: int = Field(default=100, ge=10, le=2000)
     store_threads: int = Field(default=4, ge=1, le=64)
     served_log_queue: int = Field(default=10_000, ge=1)
+    photos_mb: int = Field(default=128, ge=1, description="of photos and pictures that are looked at in one moment")
     stages: StageConfig = StageConfig()
     breaker: BreakerConfig = BreakerConfig()
 

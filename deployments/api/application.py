@@ -46,6 +46,8 @@ LOGGER = logging.getLogger("shopkeeper.api")
 def create_api(gateway: Gateway, *, keys: Sequence[ApiKey] = ()) -> FastAPI:
     """The application around one gateway, which runs while the application does."""
 
+    request = gateway.config.request
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with gateway.running():
@@ -67,7 +69,7 @@ def create_api(gateway: Gateway, *, keys: Sequence[ApiKey] = ()) -> FastAPI:
             Middleware(Measure, telemetry=gateway.telemetry),
             Middleware(Unexpected),
             Middleware(Auth, keys=keys),
-            Middleware(Limits, max_in_flight=gateway.config.request.max_in_flight),
+            Middleware(Limits, max_in_flight=request.max_in_flight, photo_bytes=request.photos_mb * 1_000_000),
         ],
     )
     api.state.gateway = gateway

@@ -11,7 +11,6 @@ from deployments.middleware.problems import HttpProblem
 MAX_BODY_BYTES = 5_000_000
 MAX_PHOTO_BODY_BYTES = 14_000_000
 MAX_IMAGES_BODY_BYTES = 50_000_000
-PHOTO_BUDGET_BYTES = 128_000_000
 JSON, NDJSON, MULTIPART = "application/json", "application/x-ndjson", "multipart/form-data"
 VISUAL_SEARCH_PATH = "/v1/visual-search"
 ITEM_IMAGES_PATH = re.compile(r"/v1/items/.+/images")
@@ -55,7 +54,7 @@ def body_rule(method: str, path: str) -> BodyRule:
 class ByteBudget:
     """Bytes of photos in memory, from their arrival until they are answered."""
 
-    def __init__(self, total_bytes: int = PHOTO_BUDGET_BYTES) -> None:
+    def __init__(self, total_bytes: int) -> None:
         self.total_bytes, self.held_bytes = total_bytes, 0
 
     def take(self, size_bytes: int) -> None:

@@ -43,9 +43,9 @@ class Deadline:
 class Limits:
     """429 when too many are in flight, 415, 413 while reading, 422 for a bad X-Timeout-Ms, 503 past the deadline."""
 
-    def __init__(self, app: ASGIApp, *, max_in_flight: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_in_flight: int, photo_bytes: int) -> None:
         self.app, self.max_in_flight = app, max_in_flight
-        self.in_flight, self.photos = 0, ByteBudget()
+        self.in_flight, self.photos = 0, ByteBudget(photo_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

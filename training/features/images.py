@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from training.contracts.errors import ShopkeeperError
 from training.features.image_kinds import FORMATS, foreign_content, is_cut_off, kind_of
@@ -111,6 +111,8 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageFault("too_large", f"more than {MAX_PIXELS:,} pixels") from None
+    except UnidentifiedImageError:
+        raise ImageFault("unreadable", "cannot be decoded: its header is broken") from None
     except Exception as error:
         # Decoders fail in many ways on broken data; whichever it was, the file cannot be read.
         raise ImageFault("unreadable", f"cannot be decoded: {error}") from error
