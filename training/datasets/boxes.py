@@ -49,7 +49,7 @@ def _rows(
             row = _row(image)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(
-                Problem(file=str(file), row=number, field="images", problem=f"wrong shape: {type(error).__name__} {error}",
+                Problem(file=str(file), row=number, field="images", problem=f"wrong shape: {error!r}",
                         found=shorten(image), allowed=SHAPE)
             ) from error  # fmt: skip
         problem = _problem(row, folder, seen)

@@ -26,9 +26,11 @@ def read(folder: Path, out: Path, *, force: bool = False, progress: Progress = N
 
 
 def _found(folder: Path) -> list[tuple[str, str, Path]]:
-    """Split, class and file of every picture; raises InputError for a folder without one or a class unknown to train."""
+    """Split, class and file of every picture; raises InputError where train/ has none or lacks a class."""
     only_file(folder, [folder / "train"] if (folder / "train").is_dir() else [], wanted="folder train/")
-    splits = [entry for entry in sorted(folder.iterdir()) if AKA.get(entry.name, entry.name) in SPLITS and entry.is_dir()]
+    splits = [
+        entry for entry in sorted(folder.iterdir()) if AKA.get(entry.name, entry.name) in SPLITS and entry.is_dir()
+    ]
     found = [
         (AKA.get(split.name, split.name), kind.name, picture)
         for split in splits
@@ -51,9 +53,7 @@ def _found(folder: Path) -> list[tuple[str, str, Path]]:
     return found
 
 
-def _copied(
-    found: list[tuple[str, str, Path]], shop: ShopWriter, progress: Progress
-) -> Iterator[dict[str, Any]]:
+def _copied(found: list[tuple[str, str, Path]], shop: ShopWriter, progress: Progress) -> Iterator[dict[str, Any]]:
     for split, kind, picture in found:
         inner = f"{split}/{kind}/{picture.name}"
         yield {"image_id": inner, "path": copy_picture(picture, shop, inner), "label": kind, "split": split}

@@ -27,7 +27,9 @@ def picture_info(*names: str, fallback: str) -> ShopInfo:
 
 def write_images(shop: ShopWriter, rows: Sequence[Mapping[str, Any]]) -> None:
     spec = TABLES["images"]
-    columns = {name: pa.array([row.get(name) for row in rows], spec.schema.field(name).type) for name in spec.schema.names}
+    columns = {
+        name: pa.array([row.get(name) for row in rows], spec.schema.field(name).type) for name in spec.schema.names
+    }
     shop.write("images", pa.table(columns))
 
 

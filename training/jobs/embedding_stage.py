@@ -11,6 +11,7 @@ from torch import Generator, Tensor, nn
 
 from training.jobs.augmentation import Augmentation
 from training.jobs.metric_heads import MetricHead, view_contrast
+from training.jobs.norm_statistics import settled
 from training.jobs.pictures import Pictures
 from training.jobs.retrieval_metrics import retrieval_metrics
 from training.jobs.vision_config import VisionConfig
@@ -86,19 +87,10 @@ class EmbeddingStage:
         return self.config.augmentation.mixup > 0
 
     def settle(self) -> None:
-        """Batch statistics of the averaged weights: those in training follow other weights."""
-        norms = [module for module in self.module.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None
-        self.module.train()
         chance = Generator().manual_seed(0)
-        with torch.no_grad():
+        with settled(self.module), torch.no_grad():
             for places_B in self._settling_steps():
                 self.network(self.augmentation(self._pixels(places_B)[0], chance))
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
 
     def _settling_steps(self) -> list[Ints]:
         order_N = np.random.default_rng(0).permutation(len(self.train))
@@ -113,10 +105,14 @@ class EmbeddingStage:
             return float(0)
         queries, asked_V = self.embedded(self.validation, chosen_V)
         gallery, found_N = self.embedded(self.train, chosen_N)
-        metrics = retrieval_metrics(
-            queries, self.validation_codes_V[asked_V], gallery, self.codes_N[found_N]
-        )
+        metrics = retrieval_metrics(queries, self.validation_codes_V[asked_V], gallery, self.codes_N[found_N])
         return metrics["recall@1"]
+
+    @torch.inference_mode()
+    def predicted(self, vectors_ND: Floats) -> Ints:
+        """The label that the proxies give to each embedding."""
+        found: Ints = self.head.cpu().predicted(torch.from_numpy(vectors_ND)).numpy()
+        return found
 
     def embedded(self, pictures: Pictures, places_N: Ints) -> tuple[Floats, Ints]:
         """Unit vectors_ND and the places that they are of."""

@@ -39,25 +39,47 @@ def read_picture(path: Path) -> Picture:
     return open_picture(data)
 
 
-class Pictures:
-    """Squares of `side` pixels of some shots; at most `cache_bytes` of them stay decoded.
+class SquareCache:
+    """Decoded squares of `side` pixels by image, at most `most_bytes` of them, and why others could not be decoded."""
 
-    What cannot be read is left out of every batch and stands in `faults`, by the shot's place.
-    """
-
-    def __init__(self, folder: Path, shots: Sequence[Shot], side: int, *, cache_bytes: int) -> None:
-        self.folder, self.shots, self.side = folder, shots, side
-        self.faults: dict[int, str] = {}
-        self._room = cache_bytes // (side * side * 3)
-        self._kept: dict[int, Picture] = {}
+    def __init__(self, folder: Path, side: int, *, most_bytes: int) -> None:
+        self.folder, self.side = folder, side
+        self.faults: dict[str, str] = {}
+        self._room = most_bytes // (side * side * 3)
+        self._kept: dict[str, Picture] = {}
         self._decoders = ThreadPoolExecutor(DECODERS)
+
+    def squares(self, shots: Sequence[Shot]) -> list[Picture | None]:
+        return list(self._decoders.map(self.square, shots))
+
+    def square(self, shot: Shot) -> Picture | None:
+        """None where it cannot be read, which `faults` then explains."""
+        name = shot.image_id
+        if name in self._kept or name in self.faults:
+            return self._kept.get(name)
+        try:
+            picture = read_picture(self.folder / shot.path)
+        except ImageFault as fault:
+            self.faults[name] = fault.reason
+            return None
+        square = squared(picture if shot.box is None else crop(picture, shot.box), self.side)
+        if len(self._kept) < self._room:
+            self._kept[name] = square
+        return square
+
+
+class Pictures:
+    """Some shots as squares; what cannot be read is left out of every batch."""
+
+    def __init__(self, cache: SquareCache, shots: Sequence[Shot]) -> None:
+        self.cache, self.shots, self.side = cache, shots, cache.side
 
     def __len__(self) -> int:
         return len(self.shots)
 
     def batch(self, places_N: Ints) -> tuple[Pixels, Ints]:
         """squares_NHWC and the places that they are of."""
-        found = list(self._decoders.map(self._square, places_N.tolist()))
+        found = self.cache.squares([self.shots[place] for place in places_N.tolist()])
         kept = [place for place, square in enumerate(found) if square is not None]
         squares = [square for square in found if square is not None]
         empty = np.zeros((0, self.side, self.side, 3), np.uint8)
@@ -70,20 +92,10 @@ class Pictures:
             yield self.batch(chosen)
             progress.advance(len(chosen))
 
-    def _square(self, place: int) -> Picture | None:
-        if place in self._kept:
-            return self._kept[place]
-        if place in self.faults:
-            return None
-        try:
-            square = self._decoded(self.shots[place])
-        except ImageFault as fault:
-            self.faults[place] = fault.reason
-            return None
-        if len(self._kept) < self._room:
-            self._kept[place] = square
-        return square
-
-    def _decoded(self, shot: Shot) -> Picture:
-        picture = read_picture(self.folder / shot.path)
-        return squared(picture if shot.box is None else crop(picture, shot.box), self.side)
+    def problems(self) -> list[str]:
+        """A line for each image that could not be read."""
+        return [
+            f"images row {shot.row} ({shot.path}): {self.cache.faults[shot.image_id]}"
+            for shot in self.shots
+            if shot.image_id in self.cache.faults
+        ]

@@ -54,6 +54,7 @@ class VisionConfig(BaseModel):
     )
     dim: int = Field(default=128, ge=16, le=512)
     prefixes: tuple[int, ...] = Field(default=(32, 64), description="shorter embeddings that are trained to serve too")
+    serve_dim: int | None = Field(default=None, ge=8, description="serve only so long a prefix of the embedding")
     backbone: BackboneConfig = BackboneConfig()
     head: Literal["normalised_softmax", "proxy_anchor", "softmax"] = Field(
         default="normalised_softmax", description="softmax: a plain classifier, its last layer but one the embedding"

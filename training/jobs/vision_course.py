@@ -22,7 +22,7 @@ class VisionCourse:
     def said(self) -> list[str]:
         """Speed, and where the training was interrupted, for the notes of a result."""
         return [
-            f"{self.stage}: {self.epoch} epochs, best {self.best_epoch}; {self.seconds:.0f} s, "
-            f"{self.cpu_seconds:.0f} CPU-seconds, {1e3 * self.cpu_seconds / max(self.examples, 1):.2f} CPU-ms a picture",
+            f"{self.stage}: {self.epoch} epochs, best {self.best_epoch}; {self.seconds:.0f} s, {self.cpu_seconds:.0f} "
+            f"CPU-seconds, {1e3 * self.cpu_seconds / max(self.examples, 1):.2f} CPU-ms a picture",
             *(f"{self.stage} was interrupted and went on after epoch {epoch}" for epoch in self.resumed_after),
         ]

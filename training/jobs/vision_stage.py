@@ -6,9 +6,9 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -53,13 +53,13 @@ class Stage(Protocol):
 
 
 class StageTraining:
-    """One stage over all workers; `run` goes on from a checkpoint of the same stage and leaves the best epoch's weights.
+    """One stage over all workers, after those `earlier`, which its checkpoints hold too."""
 
-    Epochs are reported on from `first_epoch`, so that those of a later stage are told from those of an earlier one.
-    """
-
-    def __init__(self, stage: Stage, config: VisionConfig, workers: Workers, *, first_epoch: int = 0) -> None:
-        self.stage, self.config, self.workers, self.first_epoch = stage, config, workers, first_epoch
+    def __init__(
+        self, stage: Stage, config: VisionConfig, workers: Workers, *, earlier: Sequence[StageTraining] = ()
+    ) -> None:
+        self.stage, self.config, self.workers, self.earlier = stage, config, workers, earlier
+        self.first_epoch, self.done = sum(one.course.epoch for one in earlier), False
         self.module = stage.module.to(workers.device, memory_format=torch.channels_last)
         matrices = [weight for weight in self.module.parameters() if weight.ndim > 1]
         others = [weight for weight in self.module.parameters() if weight.ndim <= 1]
@@ -72,17 +72,18 @@ class StageTraining:
         self.course = VisionCourse(stage.name)
         self._best = self._copied()
 
-    def run(self, report: Report, progress: Progress, *, beside: dict[str, Tensor]) -> None:
-        """`beside` are tensors of earlier stages, which a checkpoint must hold too."""
-        stage, course = self.stage, self.course
+    def run(self, report: Report, progress: Progress) -> None:
+        """Go on from the report's checkpoint, where it has one, and leave the best epoch's weights."""
+        stage, course = self.stage, self.resumed(report.resume_from)
         progress.stage(f"{stage.name} steps", stage.epochs * stage.steps_per_epoch)
         progress.advance(course.epoch * stage.steps_per_epoch)
-        while course.epoch < stage.epochs and course.seconds < self.config.max_train_s and stage.steps_per_epoch:
+        while not self.done and course.epoch < stage.epochs and course.seconds < self.config.max_train_s:
             line = self._epoch(progress)
             with tempfile.TemporaryDirectory() as folder:
                 if self.workers.rank == 0:
-                    self.save(Path(folder), beside)
+                    self.save(Path(folder))
                 report(line, Path(folder) if self.workers.rank == 0 else None)
+        self.done = True
         self.module.load_state_dict(self._best)
         self.module.eval()
 
@@ -98,7 +99,11 @@ class StageTraining:
                 course.best, course.best_epoch, self._best = score, course.epoch + 1, self._copied()
         (cpu_s,) = self.workers.sum([time.process_time() - cpu])
         (seconds,) = self.workers.from_first([time.monotonic() - wall])
-        course.epoch, course.seconds, course.cpu_seconds = course.epoch + 1, course.seconds + seconds, course.cpu_seconds + cpu_s
+        course.epoch, course.seconds, course.cpu_seconds = (
+            course.epoch + 1,
+            course.seconds + seconds,
+            course.cpu_seconds + cpu_s,
+        )
         course.examples += self.stage.steps_per_epoch * self.stage.pictures_per_step * self.workers.size
         line = {
             "epoch": float(self.first_epoch + course.epoch), "loss": loss, f"{self.stage.name} validation": score,
@@ -162,29 +167,42 @@ class StageTraining:
     def _copied(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.module.state_dict().items()}
 
-    def save(self, folder: Path, beside: dict[str, Tensor]) -> None:
-        tensors = {**beside, **self._copied()}
+    def save(self, folder: Path) -> None:
+        tensors = self._copied()
         tensors |= {BEST + name: tensor for name, tensor in self._best.items()}
         tensors |= {AVERAGE + name: tensor for name, tensor in self.average.weights.items()}
         names = {parameter: name for name, parameter in self.module.named_parameters()}
         for parameter, state in self.optimizer.state.items():
             tensors |= {f"{moment}.{names[parameter]}": state[moment] for moment in MOMENTS}
+        for one in self.earlier:
+            tensors |= {f"{one.stage.name}.{name}": tensor for name, tensor in one.module.state_dict().items()}
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / TENSORS_FILE)
-        write_json(folder / COURSE_FILE, {"course": vars(self.course), "averaged_steps": self.average.steps})
+        courses = {one.stage.name: vars(one.course) for one in (*self.earlier, self)}
+        write_json(
+            folder / COURSE_FILE,
+            {"stage": self.stage.name, "courses": courses, "averaged_steps": self.average.steps},
+        )
 
-    def restore(self, folder: Path) -> None:
-        document = checkpoint_document(folder)
+    def resumed(self, folder: Path | None) -> VisionCourse:
+        """How far this stage was when `folder` was written: nowhere, within it, or done."""
+        if folder is None:
+            return self.course
+        document = json.loads((folder / COURSE_FILE).read_text(encoding="utf-8"))
+        if self.stage.name not in document["courses"]:
+            return self.course
         tensors = load_file(folder / TENSORS_FILE, device=str(self.workers.device))
+        self.course = VisionCourse(**document["courses"][self.stage.name])
+        self.done = document["stage"] != self.stage.name
+        if self.done:
+            self._best = {name: tensors[f"{self.stage.name}.{name}"] for name in self._best}
+        else:
+            self._restore(tensors, document["averaged_steps"])
+        return self.course
+
+    def _restore(self, tensors: dict[str, Tensor], averaged_steps: int) -> None:
         self.module.load_state_dict({name: tensors[name] for name in self._best})
         self._best = {name: tensors[BEST + name] for name in self._best}
-        averages = {name: tensors[AVERAGE + name] for name in self.average.weights}
-        self.average.restore(averages, document["averaged_steps"])
+        self.average.restore({name: tensors[AVERAGE + name] for name in self.average.weights}, averaged_steps)
         for name, parameter in self.module.named_parameters():
             self.optimizer.state[parameter] = {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS}
-        self.course = VisionCourse(**document["course"])
         self.course.resumed_after.append(self.course.epoch)
-
-
-def checkpoint_document(folder: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads((folder / COURSE_FILE).read_text(encoding="utf-8"))
-    return document
