@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import signal
 import sys
@@ -13,11 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-if importlib.util.find_spec("training.models.visual_search") is None:
-    import tests.stand_in_visual_search
-
-    sys.modules["training.models.visual_search"] = tests.stand_in_visual_search
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import torch
 from PIL import Image
 
 from tests.hostile_images import encoded, photo
@@ -12,7 +13,12 @@ from tests.serving_shop import BRANDS, ITEMS_EACH, SHOP_ID, Home
 from training.bundles.manifest import Manifest, describe_files
 from training.bundles.store import new_version
 from training.features.images import Picture, open_picture
+from training.models.backbone import BackboneConfig, build_backbone
+from training.models.embedding_network import EmbeddingNetwork, NetworkEmbedder
+from training.models.graph_reranking import RerankConfig
 from training.models.visual_search import VisualSearch
+
+SIDE = 32
 
 
 def item_picture(number: int) -> bytes:
@@ -28,9 +34,14 @@ def pictures() -> dict[str, tuple[str, Picture]]:
     }
 
 
-def untrained() -> VisualSearch:
-    """Nothing in its index."""
-    return VisualSearch()
+def untrained(*, side: int = SIDE) -> VisualSearch:
+    """Random weights, the same every time, and nothing in its index."""
+    torch.manual_seed(0)
+    backbone = BackboneConfig(width=8)
+    network = EmbeddingNetwork(build_backbone(backbone, side), 64)
+    embedder = NetworkEmbedder(network, 64)
+    off = RerankConfig(enabled=False)
+    return VisualSearch(embedder, side=side, labels=[], backbone=backbone, reranking=off)
 
 
 def publish_vision(home: Home, **changes: object) -> Manifest:

@@ -38,7 +38,7 @@ class BoxAnswer(BaseModel):
 
 class FoundItem(BaseModel):
     item_id: str
-    score: float = Field(description="Cosine between what is in the box and the item's nearest picture")
+    score: float = Field(description="Likeness of what is in the box and the item's nearest picture; orders one answer")
 
 
 class Detection(BaseModel):

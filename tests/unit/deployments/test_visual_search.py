@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from PIL import Image
 from starlette.testclient import TestClient
 
 from deployments.middleware.auth import parse_keys
@@ -15,6 +16,7 @@ from tests.serving_shop import Home, Serving, client_of, serve_in_process, wait_
 from tests.unit.deployments.test_api_input import problem
 from tests.vision_bundle import item_picture, publish_vision
 from training.features.images import Picture
+from training.models.detection import Detection
 
 PATH = "/v1/visual-search"
 WHOLE = {"x0": 0.0, "y0": 0.0, "x1": 1.0, "y1": 1.0}
@@ -33,6 +35,7 @@ def seeing(home: Home) -> Iterator[Serving]:
 @pytest.fixture
 def http(seeing: Serving) -> Iterator[TestClient]:
     with client_of(seeing) as client:
+        client.headers["X-Timeout-Ms"] = "30000"
         wait_until(lambda: "vision" not in client.get("/readyz").json()["missing"])
         yield client
 
@@ -83,19 +86,17 @@ def test_filter_stock_and_deletion_are_hard(http: TestClient) -> None:
 
 def test_articles_come_before_the_whole(http: TestClient, seeing: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     (loaded,) = seeing.hosts["visual_search"].held()
-    from training.models.visual_search import Detection
 
     def halves(picture: Picture, most: int) -> list[Detection]:
-        found = [Detection((0.5, 0.0, 1.0, 1.0), "shoe", 0.9), Detection((0.0, 0.0, 0.5, 1.0), "hat", 0.4)]
+        found = [
+            Detection(box=(0.5, 0.0, 1.0, 1.0), label="shoe", score=0.9),
+            Detection(box=(0.0, 0.0, 0.5, 1.0), label="hat", score=0.4),
+        ]
         return found[:most]
 
     monkeypatch.setattr(loaded.model.model, "detect", halves)  # type: ignore[attr-defined]
-    pair = photo(96, seed=11)
-    both = encoded(pair.crop((0, 0, 192, 96)), "PNG")
-    from PIL import Image
-
     canvas = Image.new("RGB", (192, 96))
-    canvas.paste(pair, (0, 0))
+    canvas.paste(photo(96, seed=11), (0, 0))
     canvas.paste(photo(96, seed=12), (96, 0))
     both = encoded(canvas, "PNG")
     found = look(http, both, limit=1)["detections"]
