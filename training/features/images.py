@@ -63,7 +63,7 @@ def open_picture(data: bytes, *, least_side: int | None = WORKING_SIDE) -> Pictu
     check_kind(data)
     _check_container(data)
     with _opened(data) as image:
-        return np.asarray(ImageOps.exif_transpose(_decoded(image, least_side)))
+        return np.array(ImageOps.exif_transpose(_decoded(image, least_side)))
 
 
 def picture_pixels(data: bytes) -> int:
@@ -84,7 +84,7 @@ def squared(picture_HW3: Picture, side: int) -> Picture:
     square = Image.new("RGB", (side, side), WHITE)
     shrunk = Image.fromarray(picture_HW3).resize(inner, Image.Resampling.BILINEAR)
     square.paste(shrunk, ((side - inner[0]) // 2, (side - inner[1]) // 2))
-    return np.asarray(square)
+    return np.array(square)
 
 
 def crop(picture_HW3: Picture, box: Box) -> Picture:
