@@ -15,7 +15,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
 from deployments.assembly import STAGES, open_stage
-from deployments.messages import Missing, PhotoQuery, RankingQuery, RetrievalQuery
+from deployments.messages import Article, Missing, PhotoQuery, RankingQuery, RetrievalQuery
 from deployments.stage_host import StageHost
 from tests.serving_shop import Home, Serving, client_of, make_shop, serve_in_process, train
 from tests.vision_bundle import item_picture, publish_vision
@@ -109,8 +109,18 @@ def _assert_same(one: tuple[object, ...], other: tuple[object, ...]) -> None:
         elif isinstance(left, np.ndarray):
             assert isinstance(right, np.ndarray)
             np.testing.assert_allclose(left, right, atol=1e-5)
+        elif isinstance(left, list) and isinstance(left[0], Article):
+            _assert_same_articles(left, right)
         else:
             assert left == right
+
+
+def _assert_same_articles(one: list[Article], other: object) -> None:
+    assert isinstance(other, list)
+    for left, right in zip(one, other, strict=True):
+        assert left[:2] == right[:2]
+        assert [item_id for item_id, _ in left.items] == [item_id for item_id, _ in right.items]
+        assert [score for _, score in left.items] == pytest.approx([score for _, score in right.items], abs=1e-5)
 
 
 def _close(host: StageHost) -> None:

@@ -59,7 +59,7 @@ def test_bench_measures_the_served_and_the_bare(bench: ModuleType, url: str) -> 
     photos = bench.drawn_photos(2)
     bench.wait_for(url, bench.bodies(photos)[0])
     figures = bench.latency(url, bench.untrained(images=50), photos, 3.0)
-    assert figures["served"]["statuses"].keys() == {"200"}
+    assert figures["served"]["statuses"]["200"] > 0
     assert figures["bare"]["sum_ms"] == pytest.approx(
         sum(figures["bare"][part] for part in ("decode_ms", "forward_ms", "search_ms"))
     )
