@@ -38,6 +38,7 @@ bench: install
 	$(BIN)/python tests/bench/first_answer.py
 	$(BIN)/python tests/bench/events_ingest.py
 	$(BIN)/python tests/bench/serving_latency.py --record --seconds 60
+	$(BIN)/python tests/bench/visual_search_latency.py --record
 	$(BIN)/python tests/bench/stage_loss.py --record
 	$(BIN)/python tests/bench/sample_medium.py
 	$(BIN)/python tests/bench/recommender_quality.py --data ../shared/data/recsys/amazon_beauty
