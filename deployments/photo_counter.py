@@ -67,8 +67,8 @@ class PhotoCounter:
             if isinstance(answer, Seen):
                 return release, answer
             if answer is None:
-                break
-        raise HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, "visual search did not answer in time; send the photo again")
+                raise HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, "visual search did not answer; send the photo again")
+        raise HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, "the visual search is being loaded")
 
     def _detection(self, article: Article, selection: Selection) -> dict[str, Any]:
         """As answered: the last word on what may be shown is this process's own catalogue's."""
