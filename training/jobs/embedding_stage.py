@@ -65,7 +65,7 @@ class EmbeddingStage:
             yield order_N[first : first + each]
 
     def _pixels(self, places_B: Ints) -> tuple[Tensor, Ints]:
-        squares, kept_B = self.train.batch(places_B)
+        squares, kept_B = self.train.readable(places_B)
         return pixels_of(squares).to(self.workers.device), kept_B
 
     def _loss(self, x_BCHW: Tensor, targets_B: Tensor, chance: Generator, rng: np.random.Generator) -> Tensor:
