@@ -1,4 +1,4 @@
-"""What the default vision config reaches on picture shops, and beside it a plain softmax classifier's last layer but one.
+"""What the default vision config reaches on picture shops, and beside it a plain classifier's last layer but one.
 
 python tests/bench/vision_quality.py --shop fashion-mnist ../shared/data/vision/fashion_mnist \
     --shop image-folders ../shared/data/vision/clothing_small --name vision_quality
