@@ -51,7 +51,9 @@ class SquareCache:
         self._decoders = ThreadPoolExecutor(DECODERS)
 
     def squares(self, shots: Sequence[Shot]) -> list[Picture | None]:
-        return list(self._decoders.map(self.square, shots))
+        absent = [shot for shot in shots if shot.image_id not in self._kept]
+        decoded = dict(zip((shot.image_id for shot in absent), self._decoders.map(self.square, absent), strict=True))
+        return [self._kept.get(shot.image_id, decoded.get(shot.image_id)) for shot in shots]
 
     def square(self, shot: Shot) -> Picture | None:
         """None where it cannot be read, which `faults` then explains."""

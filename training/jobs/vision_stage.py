@@ -107,7 +107,8 @@ class StageTraining:
     def _judged(self, epoch: int) -> float:
         """Of the averaged weights; the best are kept, the later of two that are alike."""
         with self.average.swapped_in():
-            self.stage.settle()
+            with self._autocast():
+                self.stage.settle()
             self.module.eval()
             with torch.inference_mode(), self._autocast():
                 (score,) = self.workers.from_first([self.stage.judge() if self.workers.rank == 0 else 0.0])
