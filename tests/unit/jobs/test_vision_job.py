@@ -15,6 +15,7 @@ from training.contracts.shop import Shop
 from training.jobs.job import FitResult, LocalReport
 from training.jobs.pictures import read_picture
 from training.jobs.vision import JOB
+from training.jobs.vision_batch import NEAREST, NearestBatch, image_paths
 from training.jobs.vision_config import VisionConfig
 from training.jobs.vision_data import is_held_out, load
 from training.models.visual_search import VisualSearch
@@ -137,3 +138,16 @@ def test_a_shop_of_broken_pictures_is_refused(tmp_path: Path) -> None:
         file.write_bytes(b"broken")
     with pytest.raises(InputError, match="hardly any picture can be read"):
         fit(shop, tmp_path / "run", config())
+
+
+def test_batch_inference_has_a_row_for_every_image(result: FitResult, shop: Shop) -> None:
+    (block,) = image_paths(shop)
+    rows = NearestBatch(str(result.folder), 2, str(shop.path))(block)
+    assert rows.schema == NEAREST
+    by_image: dict[str, list[dict[str, Any]]] = {}
+    for row in rows.to_pylist():
+        by_image.setdefault(row["image_id"], []).append(row)
+    assert by_image.keys() == set(block["image_id"].to_pylist())
+    assert [row["problem"] is not None for row in by_image["train-red-3"]] == [True]
+    assert [(row["rank"], row["item_id"]) for row in by_image["train-blue-1"]][0] == (1, "blue")
+    assert all([row["rank"] for row in found] == [1, 2] for name, found in by_image.items() if name != "train-red-3")
