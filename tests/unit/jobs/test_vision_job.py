@@ -149,5 +149,5 @@ def test_batch_inference_has_a_row_for_every_image(result: FitResult, shop: Shop
         by_image.setdefault(row["image_id"], []).append(row)
     assert by_image.keys() == set(block["image_id"].to_pylist())
     assert [row["problem"] is not None for row in by_image["train-red-3"]] == [True]
-    assert [(row["rank"], row["item_id"]) for row in by_image["train-blue-1"]][0] == (1, "blue")
+    assert (by_image["train-blue-1"][0]["rank"], by_image["train-blue-1"][0]["item_id"]) == (1, "blue")
     assert all([row["rank"] for row in found] == [1, 2] for name, found in by_image.items() if name != "train-red-3")
