@@ -45,7 +45,10 @@ def detection_metrics(
 def prior_metrics(data: VisionData) -> dict[str, float]:
     """Ten boxes fitted on the training part, the same for every photo of test."""
     priors = box_priors([box for part in ("train", "validation") for scene in data.scenes[part] for box in scene.boxes])
-    same = [Detection(box=tuple(box), label=None, score=1 / (rank + 2)) for rank, box in enumerate(priors.tolist())]
+    same = [
+        Detection(box=(x0, y0, x1, y1), label=None, score=1 / (rank + 2))
+        for rank, (x0, y0, x1, y1) in enumerate(priors.tolist())
+    ]
     return scored(data.scenes["test"], [same] * len(data.scenes["test"]))
 
 

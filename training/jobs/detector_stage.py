@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from training.jobs.scenes import Example, Scenes
 from training.jobs.vision_config import VisionConfig
 from training.jobs.vision_data import VisionData
 from training.jobs.workers import Workers
-from training.models.backbone import Backbone, BackboneConfig
+from training.models.backbone import Backbone, BackboneConfig, build_backbone
 from training.models.detector import Detector
 from training.models.detector_network import DetectorNetwork, cells_of
 from training.models.embedding_network import pixels_of
@@ -37,13 +36,14 @@ class DetectorStage:
         self.config, self.data, self.described, self.workers = config, data, described, workers
         self.settings = config.detector
         self.labels = tuple(sorted({label for scene in data.scenes["train"] for label in scene.labels}))
-        self.module = DetectorNetwork(deepcopy(backbone), self.settings.channels, len(self.labels))
+        own = backbone_like(backbone, described, self.settings.side)
+        self.module = DetectorNetwork(own, self.settings.channels, len(self.labels))
         self.scenes = Scenes(data.shop.path, data.scenes["train"], data.shots["train"], self.settings.side)
         self.epochs, self.learning_rate = self.settings.epochs, self.settings.learning_rate
         self.pictures_per_step = self.settings.pictures_per_step
         self.steps_per_epoch = max(1, len(data.scenes["train"]) // (self.pictures_per_step * workers.size))
         self.augmentation = SceneAugmentation(config.augmentation)
-        centres_A2, sizes_A = cells_of(self.settings.side, backbone.strides)
+        centres_A2, sizes_A = cells_of(self.settings.side, own.strides)
         self.cells = Cells(centres_A2=centres_A2.to(workers.device), sizes_A=sizes_A.to(workers.device))
 
     def losses(self, epoch: int, chance: Generator, rng: np.random.Generator) -> Iterator[Tensor]:
@@ -93,3 +93,13 @@ class DetectorStage:
             self.module, side=self.settings.side, labels=self.labels, channels=self.settings.channels,
             backbone=self.described,
         )  # fmt: skip
+
+
+def backbone_like(trained: Backbone, described: BackboneConfig, side: int) -> Backbone:
+    """A backbone for squares of `side` that begins with the trained weights, as far as both are built alike."""
+    own = build_backbone(described, side)
+    weights = own.state_dict()
+    alike = {name: tensor for name, tensor in trained.state_dict().items()
+             if name in weights and tensor.shape == weights[name].shape}  # fmt: skip
+    own.load_state_dict({**weights, **alike})
+    return own

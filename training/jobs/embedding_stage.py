@@ -47,7 +47,7 @@ class EmbeddingStage:
         self.head = MetricHead(len(labels), config)
         self.module = nn.ModuleDict({"network": self.network, "head": self.head})
         self.augmentation = Augmentation(config.augmentation)
-        self.epochs, self.learning_rate = config.epochs_for(len(train)), config.learning_rate
+        self.epochs, self.learning_rate = config.epochs_for(views * len(train)), config.learning_rate
         self.pictures_per_step = min(config.pictures_per_step, max(2, len(train) // workers.size))
         self.steps_per_epoch = len(train) // (self.pictures_per_step * workers.size)
 
@@ -65,7 +65,7 @@ class EmbeddingStage:
             yield order_N[first : first + each]
 
     def _pixels(self, places_B: Ints) -> tuple[Tensor, Ints]:
-        squares, kept_B = self.train.batch(places_B)
+        squares, kept_B = self.train.readable(places_B)
         return pixels_of(squares).to(self.workers.device), kept_B
 
     def _loss(self, x_BCHW: Tensor, targets_B: Tensor, chance: Generator, rng: np.random.Generator) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from training.contracts.errors import InputError, Problem
 from training.contracts.progress import NoProgress, Progress
 from training.features.images import Box, ImageFault, Picture, crop, open_picture, squared
 from training.metrics import Ints
@@ -50,7 +51,9 @@ class SquareCache:
         self._decoders = ThreadPoolExecutor(DECODERS)
 
     def squares(self, shots: Sequence[Shot]) -> list[Picture | None]:
-        return list(self._decoders.map(self.square, shots))
+        absent = [shot for shot in shots if shot.image_id not in self._kept]
+        decoded = dict(zip((shot.image_id for shot in absent), self._decoders.map(self.square, absent), strict=True))
+        return [self._kept.get(shot.image_id, decoded.get(shot.image_id)) for shot in shots]
 
     def square(self, shot: Shot) -> Picture | None:
         """None where it cannot be read, which `faults` then explains."""
@@ -84,6 +87,15 @@ class Pictures:
         squares = [square for square in found if square is not None]
         empty = np.zeros((0, self.side, self.side, 3), np.uint8)
         return np.stack(squares) if squares else empty, places_N[kept]
+
+    def readable(self, places_N: Ints, *, least: int = 2) -> tuple[Pixels, Ints]:
+        """A batch; raises InputError where fewer than `least` of it can be read."""
+        squares, kept_N = self.batch(places_N)
+        if len(kept_N) < min(least, len(places_N)):
+            raise InputError(
+                Problem(table="images", problem="hardly any picture can be read", found="; ".join(self.problems()[:3]))
+            )
+        return squares, kept_N
 
     def batches(self, places_N: Ints, progress: Progress = NoProgress()) -> Iterator[tuple[Pixels, Ints]]:
         """All of `places_N` in their order, BATCH at a time."""

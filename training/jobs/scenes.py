@@ -16,7 +16,7 @@ from training.jobs.vision_data import Scene
 from training.metrics import Floats
 from training.models.detector import around_picture
 
-KEPT_PHOTOS = 2048
+KEPT_PHOTOS, KEPT_ARTICLES = 2048, 8192
 PASTED = 5
 LEAST_SHARE, MOST_SHARE = 0.15, 0.6
 BACKGROUND_GAP = 24.0
@@ -32,11 +32,15 @@ class Example:
 
 
 class Scenes:
-    """Photos with boxes and composed scenes, each as a square of `side` pixels; at most KEPT_PHOTOS stay decoded."""
+    """Photos with boxes and composed scenes, each as a square of `side` pixels.
+
+    At most KEPT_PHOTOS squares and KEPT_ARTICLES articles, which are smaller, stay decoded.
+    """
 
     def __init__(self, folder: Path, scenes: Sequence[Scene], shots: Sequence[Shot], side: int) -> None:
         self.folder, self.scenes, self.shots, self.side = folder, scenes, shots, side
         self._photo = lru_cache(maxsize=KEPT_PHOTOS)(self._read)
+        self._cut = lru_cache(maxsize=KEPT_ARTICLES)(self._read_article)
 
     def photo(self, place: int) -> Example | None:
         """None where it cannot be read."""
@@ -65,12 +69,18 @@ class Scenes:
         return Example(square=np.asarray(scene), boxes_N4=np.array(boxes, np.float32) / self.side, labels=labels)
 
     def _article(self, rng: np.random.Generator) -> tuple[Picture, str] | None:
-        shot = self.shots[int(rng.integers(len(self.shots)))]
+        return self._cut(int(rng.integers(len(self.shots))))
+
+    def _read_article(self, place: int) -> tuple[Picture, str] | None:
+        """No larger than it is ever pasted; None where it cannot be read."""
+        shot = self.shots[place]
         try:
             picture = read_picture(self.folder / shot.path)
         except ImageFault:
             return None
-        return (picture if shot.box is None else crop(picture, shot.box)), shot.label
+        article = Image.fromarray(picture if shot.box is None else crop(picture, shot.box))
+        article.thumbnail((round(self.side * MOST_SHARE),) * 2)
+        return np.asarray(article), shot.label
 
 
 def _clutter(picture: Picture, side: int, rng: np.random.Generator) -> Picture:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,39 @@ from training.jobs.detection_judging import BOX_PRIORS, detection_metrics, prior
 from training.jobs.detector_stage import DetectorStage
 from training.jobs.embedding_stage import EmbeddingStage
 from training.jobs.job import FitResult, Job, Report
+from training.jobs.pictures import Pictures
 from training.jobs.vision_bundle import Candidates, shop_pictures
 from training.jobs.vision_config import VisionConfig
+from training.jobs.vision_course import VisionCourse
 from training.jobs.vision_data import VisionData, load
 from training.jobs.vision_exhibits import detections_shown
 from training.jobs.vision_judging import embedded, judged
 from training.jobs.vision_stage import StageTraining
 from training.jobs.workers import Workers
 from training.models.backbone import BackboneConfig
+from training.models.detector import Detector
 from training.models.efficient_net import with_own_architecture
+from training.models.embedders import Embedder
 from training.models.embedding_network import NetworkEmbedder
 from training.models.image_baselines import ColourHistogram, RawPixels
 from training.models.visual_search import VisualSearch
 
 PROBLEMS_SAID = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What the stages left, and what they cost."""
+
+    stage: EmbeddingStage
+    detector: Detector | None
+    courses: Sequence[VisionCourse]
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def examples_per_second(self) -> float:
+        return self.courses[0].examples / max(self.courses[0].seconds, 1e-9)
 
 
 def fit(
@@ -41,61 +61,84 @@ def fit(
 
     Rank 0 writes `out` and says how it went; the other ranks return an empty result.
     """
-    wall, cpu = time.monotonic(), time.process_time()
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    described = with_own_architecture(config.backbone)
-    pictures, workers = shop_pictures(data, cache_bytes=config.cache_mb << 20), Workers()
+    described, workers = with_own_architecture(config.backbone), Workers()
+    pictures = shop_pictures(data, cache_bytes=config.cache_mb << 20)
+    trained = _train(config, data, pictures, described, workers, report, progress)
+    if workers.rank > 0:
+        return _empty_result(out)
+    network = NetworkEmbedder(trained.stage.network.to("cpu"), config.serve_dim or config.dim)
+    candidates = Candidates(config, data, pictures, network, progress)
+    search = candidates.bundled(described, trained.detector, progress)
+    with new_folder(out, force=True) as folder:
+        search.save(folder)
+    return _result(data, pictures, trained, candidates, search, out, progress)
+
+
+def _train(
+    config: VisionConfig,
+    data: VisionData,
+    pictures: Mapping[str, Pictures],
+    described: BackboneConfig,
+    workers: Workers,
+    report: Report,
+    progress: Progress,
+) -> Trained:
+    wall, cpu = time.monotonic(), time.process_time()
     stage = EmbeddingStage(
         config, pictures["train"], pictures["validation"], data.labels, views=config.views or data.views,
         workers=workers,
     )  # fmt: skip
     trainings = [StageTraining(stage, config, workers)]
     trainings[0].run(report, progress)
-    detection = _detection(config, data, stage, described)
-    if detection is not None:
+    detection = None
+    if config.detector.enabled and data.scenes["train"]:
+        detection = DetectorStage(config, data, stage.network.backbone, described, workers)
         trainings.append(StageTraining(detection, config, workers, earlier=trainings[:1]))
         trainings[1].run(report, progress)
-    if workers.rank > 0:
-        return _empty_result(out)
-    train_s, train_cpu_s = time.monotonic() - wall, time.process_time() - cpu
-    network = NetworkEmbedder(stage.network.to("cpu"), config.serve_dim or config.dim)
-    candidates = Candidates(config, data, pictures, network, progress)
-    detector = detection.detector() if detection is not None else None
-    search = candidates.bundled(described, detector, progress)
-    with new_folder(out, force=True) as folder:
-        search.save(folder)
+    return Trained(
+        stage=stage,
+        detector=detection.detector() if detection is not None else None,
+        courses=[training.course for training in trainings],
+        seconds=time.monotonic() - wall,
+        cpu_seconds=time.process_time() - cpu,
+    )
+
+
+def _result(
+    data: VisionData,
+    pictures: Mapping[str, Pictures],
+    trained: Trained,
+    candidates: Candidates,
+    search: VisualSearch,
+    out: Path,
+    progress: Progress,
+) -> FitResult:
     metrics, said = candidates.measured(search)
-    scenes = data.scenes["test"] if detector is not None else ()
+    scenes = data.scenes["test"] if search.detector is not None else ()
     problems = [line for part in ("gallery", "test") for line in pictures[part].problems()]
     priors = {BOX_PRIORS: prior_metrics(data)} if scenes else {}
+    kind = search.embedder.kind
     return FitResult(
         folder=out,
-        model=search.embedder.kind,
+        model=kind,
         metrics={**metrics, **detection_metrics(search.detector, data.shop, scenes, progress)},
-        validation=candidates.validation[search.embedder.kind],
+        validation=candidates.validation[kind],
         baselines={**candidates.baselines(), **priors},
-        train_seconds=train_s,
-        cpu_seconds=train_cpu_s,
-        examples_per_second=trainings[0].course.examples / max(trainings[0].course.seconds, 1e-9),
+        train_seconds=trained.seconds,
+        cpu_seconds=trained.cpu_seconds,
+        examples_per_second=trained.examples_per_second,
         notes=(
-            *data.notes, candidates.choice, *(line for training in trainings for line in training.course.said()),
-            *said, *candidates.classified(stage), *_problems_said(problems),
+            *data.notes, candidates.choice, *(line for course in trained.courses for line in course.said()),
+            *said, *candidates.classified(trained.stage), *_problems_said(problems),
         ),
-        curve=tuple(line for training in trainings for line in training.course.curve),
+        curve=tuple(line for course in trained.courses for line in course.curve),
         problems=tuple(problems),
         exhibits=(
             *candidates.exhibits(), *detections_shown(some_detections(search.detector, data.shop, scenes)),
         ),
     )  # fmt: skip
-
-
-def _detection(
-    config: VisionConfig, data: VisionData, stage: EmbeddingStage, described: BackboneConfig
-) -> DetectorStage | None:
-    if not config.detector.enabled or not data.scenes["train"]:
-        return None
-    return DetectorStage(config, data, stage.network.backbone, described, stage.workers)
 
 
 def _empty_result(out: Path) -> FitResult:
@@ -117,10 +160,10 @@ def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress
     search, config = VisualSearch.load(folder), _bundled_config(folder)
     data = load(shop, config.model_copy(update={"side": search.side}))
     pictures = shop_pictures(data, cache_bytes=config.cache_mb << 20)
-    embedders = (search.embedder, RawPixels(data.side), ColourHistogram())
+    embedders: tuple[Embedder, ...] = (search.embedder, RawPixels(data.side), ColourHistogram())
     progress.stage("embedding", len(embedders) * (len(data.gallery) + len(data.shots["test"])))
     found = [
-        judged(*(embedded(one, pictures[part], progress) for part in ("test", "gallery")), data.labels)
+        judged(embedded(one, pictures["test"], progress), embedded(one, pictures["gallery"], progress), data.labels)
         for one in embedders
     ]
     scenes = data.scenes["test"] if search.detector is not None else ()

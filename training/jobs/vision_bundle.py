@@ -44,9 +44,8 @@ class Candidates:
         progress: Progress,
     ) -> None:
         self.config, self.data, self.pictures = config, data, pictures
-        self.embedders: dict[str, Embedder] = {
-            embedder.kind: embedder for embedder in (network, RawPixels(data.side), ColourHistogram())
-        }
+        contenders: tuple[Embedder, ...] = (network, RawPixels(data.side), ColourHistogram())
+        self.embedders = {embedder.kind: embedder for embedder in contenders}
         self.vectors: dict[str, dict[str, Embedded]] = {}
         self.validation: dict[str, Metrics] = {}
         self.test: dict[str, Metrics] = {}

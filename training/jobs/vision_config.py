@@ -11,6 +11,7 @@ from training.models.backbone import BackboneConfig
 from training.models.graph_reranking import RerankConfig
 
 MORE_VIEWS_BELOW = 8.0
+FEWEST_EPOCHS, MOST_EPOCHS, VIEWS = 12, 60, 200_000
 
 
 class AugmentationConfig(BaseModel):
@@ -65,7 +66,7 @@ class VisionConfig(BaseModel):
     views: int | None = Field(
         default=None, ge=1, le=2, description=f"of a picture in a step; 2 where labels have under {MORE_VIEWS_BELOW:g}"
     )
-    epochs: int | None = Field(default=None, ge=1, description="by default 14 to 60, fewer for many pictures")
+    epochs: int | None = Field(default=None, ge=1, description="by default 12 to 60, fewer for many pictures")
     max_train_s: float = Field(default=7200.0, gt=0, description="wall clock of all epochs together")
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
@@ -82,5 +83,6 @@ class VisionConfig(BaseModel):
     reranking: RerankConfig = RerankConfig()
     index: IndexConfig = IndexConfig()
 
-    def epochs_for(self, pictures: int) -> int:
-        return self.epochs or max(14, min(60, 200_000 // max(pictures, 1)))
+    def epochs_for(self, views: int) -> int:
+        """Of so many views of pictures: FEWEST_EPOCHS to MOST_EPOCHS, for VIEWS in all where that lies between."""
+        return self.epochs or max(FEWEST_EPOCHS, min(MOST_EPOCHS, VIEWS // max(views, 1)))

@@ -6,7 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +21,6 @@ LARGEST_SIDE, SIDE_STEP, MEASURED = 96, 4, 32
 HELD_OUT_EACH = 10
 SPLITS = {None: "train", "": "train", "train": "train", "validation": "validation", "valid": "validation",
           "test": "test"}  # fmt: skip
-
-Part = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +40,9 @@ class VisionData:
     shop: Shop
     side: int
     labels: tuple[str, ...]
-    shots: Mapping[Part, Sequence[Shot]]
+    shots: Mapping[str, Sequence[Shot]]
     gallery: Sequence[Shot]
-    scenes: Mapping[Part, Sequence[Scene]]
+    scenes: Mapping[str, Sequence[Scene]]
     notes: tuple[str, ...]
 
     @property
@@ -117,7 +115,7 @@ def _corners(box: Mapping[str, Any]) -> Box:
     return (box["x0"], box["y0"], box["x1"], box["y1"])
 
 
-def _with_validation(parts: Mapping[str, list[Shot]], notes: list[str]) -> dict[Part, Sequence[Shot]]:
+def _with_validation(parts: Mapping[str, list[Shot]], notes: list[str]) -> dict[str, Sequence[Shot]]:
     """The shop's own validation images, else every HELD_OUT_EACHth of train by hash, never the last of a label."""
     train, validation = parts["train"], parts["validation"]
     if not validation:
@@ -132,7 +130,7 @@ def _with_validation(parts: Mapping[str, list[Shot]], notes: list[str]) -> dict[
     return {"train": train, "validation": validation, "test": parts["test"]}
 
 
-def _scenes_with_validation(scenes: Mapping[str, list[Scene]]) -> dict[Part, Sequence[Scene]]:
+def _scenes_with_validation(scenes: Mapping[str, list[Scene]]) -> dict[str, Sequence[Scene]]:
     train, validation = scenes["train"], scenes["validation"]
     if not validation:
         validation = [scene for scene in train if is_held_out(scene.image_id)]

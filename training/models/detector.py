@@ -35,8 +35,8 @@ class Detector:
     def detect(self, picture: Picture, most: int) -> list[Detection]:
         """At most `most` articles, best first."""
         self.network.eval()
-        answer = self.network(pixels_of(squared(picture, self.side)[None]))
-        scores_A, boxes_A4, labels_AL = (part[0].float().numpy() for part in answer)
+        answer = self.network(pixels_of(squared(picture, self.side)[None]).to(self.network.reach.device))
+        scores_A, boxes_A4, labels_AL = (part[0].float().cpu().numpy() for part in answer)
         boxes_A4 = within_picture(boxes_A4, picture.shape[0], picture.shape[1], self.side)
         best_C = np.argsort(-scores_A, kind="stable")[:CANDIDATES]
         kept_K = best_C[distinct(boxes_A4[best_C], scores_A[best_C], most=most, overlap=LARGEST_OVERLAP)]

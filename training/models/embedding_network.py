@@ -18,7 +18,8 @@ FORWARD_PICTURES = 64
 
 def pixels_of(squares_NHWC: Pixels) -> Tensor:
     """x_NCHW around 0, laid out channels last."""
-    return torch.from_numpy(squares_NHWC).permute(0, 3, 1, 2).float().div_(255 * SPREAD).sub_(MEAN / SPREAD)
+    bytes_NCHW = torch.from_numpy(np.require(squares_NHWC, requirements="W")).permute(0, 3, 1, 2)
+    return bytes_NCHW.float().div_(255 * SPREAD).sub_(MEAN / SPREAD)
 
 
 class EmbeddingNetwork(nn.Module):

@@ -22,15 +22,21 @@ class RerankConfig(BaseModel):
     neighbours: int = Field(default=12, ge=1, description="of each image, from which it gets messages")
     rounds: int = Field(default=2, ge=1, le=10)
     sharpness: float = Field(default=3.0, gt=0, description="power of the similarity that weighs a message")
+    own: float = Field(default=0.2, gt=0, le=1, description="share of the score that looks at query and image alone")
 
 
 def reranked_scores(query_D: Floats, candidates_CD: Floats, config: RerankConfig) -> Floats:
-    """New scores_C: the cosine between query and candidate after each has taken in its neighbours."""
+    """New scores_C: mostly the cosine between query and candidate after each has taken in its neighbours.
+
+    The query's very own image stays first: it has the best cosine before and after.
+    """
+    plain_C = candidates_CD @ query_D
     nodes_ND = np.concatenate([query_D[None], candidates_CD])
     weights_NN = _messages(nodes_ND @ nodes_ND.T, config)
     for _ in range(config.rounds):
         nodes_ND = unit(weights_NN @ nodes_ND)
-    return (nodes_ND[1:] @ nodes_ND[0]).astype(np.float32)
+    scores_C: Floats = config.own * plain_C + (1 - config.own) * (nodes_ND[1:] @ nodes_ND[0])
+    return scores_C.astype(np.float32)
 
 
 def _messages(similarities_NN: Floats, config: RerankConfig) -> Floats:
