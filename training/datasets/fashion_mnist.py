@@ -82,14 +82,15 @@ def _split(folder: Path, prefix: str) -> tuple[Bytes, Bytes]:
 def _idx(file: Path, magic: int, dimensions: int) -> Bytes:
     """The array of an IDX file of bytes: a number for the format, a length for each dimension, then the values."""
     content = _unpacked(file)
-    header = np.frombuffer(content[: 4 * (1 + dimensions)], ">u4")
-    if len(header) <= dimensions or header[0] != magic:
+    start = 4 * (1 + dimensions)
+    header = np.frombuffer(content[:start].ljust(start, b"\0"), ">u4")
+    if len(content) < start or header[0] != magic:
         raise InputError(
             Problem(file=str(file), problem="not an IDX file of this kind", found=content[:4].hex() or "nothing",
                     allowed=f"{magic:08x} and {dimensions} lengths first")
         )  # fmt: skip
     shape = tuple(int(length) for length in header[1:])
-    values = np.frombuffer(content, np.uint8, offset=4 * (1 + dimensions))
+    values = np.frombuffer(content, np.uint8, offset=start)
     expected = int(np.prod(shape, dtype=object))
     if len(values) != expected:
         rows = len(values) // max(expected // max(shape[0], 1), 1)

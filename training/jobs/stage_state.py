@@ -65,7 +65,13 @@ class StageState:
         self._best = {name: tensors[BEST + name] for name in self._best}
         self.average.restore({name: tensors[AVERAGE + name] for name in self.average.weights}, averaged_steps)
         for name, parameter in self.module.named_parameters():
-            self.optimizer.state[parameter] = {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS}
+            moments = {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS}
+            self.optimizer.state[parameter] = {moment: _laid_out_as(parameter, moments[moment]) for moment in MOMENTS}
 
     def _copied(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.module.state_dict().items()}
+
+
+def _laid_out_as(parameter: Tensor, moment: Tensor) -> Tensor:
+    """The fused optimiser goes through both in the order of memory, which files do not keep."""
+    return torch.empty_like(parameter).copy_(moment) if moment.shape == parameter.shape else moment

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.contracts.errors import InputError, Problem, shorten
 from training.models.backbone import Backbone, BackboneConfig
@@ -22,6 +22,7 @@ class EfficientNet(Backbone):
         super().__init__()
         self.network = _network(config)
         if small:
+            self.network.embeddings.padding = nn.ZeroPad2d(1)
             self.network.embeddings.convolution.stride = (1, 1)
         del self.network.encoder.top_conv, self.network.encoder.top_bn
         self._places, self.strides, self.channels = _resolutions(self.network, 1 if small else 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.jobs.retrieval_metrics import hit_metrics, relevant, retrieval_metrics
@@ -18,6 +18,7 @@ def test_hits_by_hand() -> None:
     assert metrics["map@10"] == pytest.approx(((1 + 2 / 3) / 2 + 1 / 6 + 0) / 3)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.integers(0, 2**32 - 1))
 def test_against_a_plain_loop(labels: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
