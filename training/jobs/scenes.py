@@ -52,7 +52,8 @@ class Scenes:
             picture = read_picture(self.folder / scene.path)
         except ImageFault:
             return None
-        boxes_N4 = around_picture(np.array(scene.boxes, np.float32), *picture.shape[:2], self.side)
+        height, width = picture.shape[:2]
+        boxes_N4 = around_picture(np.array(scene.boxes, np.float32), height, width, self.side)
         return Example(square=squared(picture, self.side), boxes_N4=boxes_N4, labels=scene.labels)
 
     def composed(self, rng: np.random.Generator) -> Example | None:
@@ -62,11 +63,9 @@ class Scenes:
         if not articles or background is None:
             return None
         scene = Image.fromarray(_clutter(background[0], self.side, rng))
-        boxes: list[tuple[float, ...]] = []
-        for picture, _ in articles:
-            boxes.append(_pasted(scene, picture, rng))
+        boxes_N4 = np.array([_pasted(scene, picture, rng) for picture, _ in articles], np.float32)
         labels = tuple(label for _, label in articles)
-        return Example(square=np.asarray(scene), boxes_N4=np.array(boxes, np.float32) / self.side, labels=labels)
+        return Example(square=np.asarray(scene), boxes_N4=boxes_N4 / np.float32(self.side), labels=labels)
 
     def _article(self, rng: np.random.Generator) -> tuple[Picture, str] | None:
         return self._cut(int(rng.integers(len(self.shots))))

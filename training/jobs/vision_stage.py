@@ -56,7 +56,6 @@ class StageTraining:
         self, stage: Stage, config: VisionConfig, workers: Workers, *, earlier: Sequence[StageTraining] = ()
     ) -> None:
         self.stage, self.config, self.workers, self.earlier = stage, config, workers, earlier
-        self.first_epoch = sum(one.course.epoch for one in earlier)
         self.module = stage.module.to(workers.device, memory_format=torch.channels_last)
         matrices = [weight for weight in self.module.parameters() if weight.ndim > 1]
         others = [weight for weight in self.module.parameters() if weight.ndim <= 1]
@@ -67,7 +66,8 @@ class StageTraining:
         self.average = WeightAverage(self.module, config.average_decay)
         self.state = StageState(self.module, self.optimizer, self.average)
         self.watch = LossWatch(stage.guess, largest=LARGEST_LOSS)
-        self.course = VisionCourse(stage.name)
+        self.course: VisionCourse = VisionCourse(stage.name)
+        self.first_epoch = sum(one.course.epoch for one in earlier)
 
     def run(self, report: Report, progress: Progress) -> None:
         """Go on from the report's checkpoint, where it has one, and leave the best epoch's weights."""

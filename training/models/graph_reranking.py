@@ -44,6 +44,6 @@ def _messages(similarities_NN: Floats, config: RerankConfig) -> Floats:
     kept = min(config.neighbours + 1, len(similarities_NN))
     threshold_N1 = np.partition(similarities_NN, -kept, axis=1)[:, -kept][:, None]
     near_NN = np.where(similarities_NN >= threshold_N1, similarities_NN, 0.0)
-    weights_NN: Floats = np.maximum(near_NN, 0.0) ** config.sharpness
+    weights_NN = (np.maximum(near_NN, 0.0) ** config.sharpness).astype(np.float32)
     np.fill_diagonal(weights_NN, 1.0)
     return weights_NN
