@@ -57,11 +57,16 @@ class RankingQuery(NamedTuple):
 
 
 class Ranked(NamedTuple):
-    """Scores [C], 0 or more, in the order of the query, and the inputs that they were computed from."""
+    """Scores [C], 0 or more, in the order of the query, and the inputs that they were computed from.
+
+    `probabilities_CH` are those of the ranker's `heads`, calibrated; a recommender's own ranker has none.
+    """
 
     version: str
     scores_C: npt.NDArray[np.float64]
     inputs: RankingInputs
+    heads: tuple[str, ...]
+    probabilities_CH: npt.NDArray[np.float64]
     view_age_ms: float = 0.0
 
 

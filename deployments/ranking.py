@@ -44,9 +44,12 @@ class Ranking:
         inputs = [self._inputs(query) for query in queries]
         predicted = self.ranker.predict(inputs)
         return [
-            Ranked(query.version, self.ranker.order(probabilities_CH), one, age_ms)
+            Ranked(
+                query.version, self.ranker.order(probabilities_CH), one, self.ranker.heads[:-1],
+                probabilities_CH[:, :-1], age_ms,
+            )
             for query, one, probabilities_CH in zip(queries, inputs, predicted, strict=True)
-        ]
+        ]  # fmt: skip
 
     def _inputs(self, query: RankingQuery) -> RankingInputs:
         return ranking_inputs(

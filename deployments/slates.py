@@ -307,6 +307,7 @@ class SlateMaker:
                     "item_id": scored.candidates.item_ids[pick.candidate],
                     "rank": need.cursor.offset + place,
                     "score": float(scored.scores_C[pick.candidate]),
+                    "probabilities": _probabilities(scored, pick.candidate),
                     "reasons": self._reasons(scored, pick.candidate) if explain else [],
                     "propensity": pick.propensity,
                 }
@@ -361,6 +362,12 @@ def _scores(candidates: Candidates, ranked: Ranked | None) -> Array:
     if candidates.affinity_C is None:
         return ranked.scores_C
     return ranked.scores_C * (1 - CONTEXT_WEIGHT + CONTEXT_WEIGHT * candidates.affinity_C)
+
+
+def _probabilities(scored: Scored, index: int) -> dict[str, float]:
+    """P(action) by the heads of a trained ranker."""
+    ranked = scored.ranked
+    return dict(zip(ranked.heads, ranked.probabilities_CH[index].tolist(), strict=True)) if ranked else {}
 
 
 def _models(scored: Scored) -> list[dict[str, str]]:

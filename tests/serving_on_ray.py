@@ -1,4 +1,4 @@
-"""The application on a Ray of its own, for tests over real HTTP; and the processes that serve it."""
+"""The application on Ray, for tests over real HTTP; and the processes that serve it."""
 
 from __future__ import annotations
 
@@ -7,34 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psutil
-import pytest
 
-from deployments.config import SERVE_ENVIRONMENT, DeploymentsConfig
+from deployments.config import DeploymentsConfig
 from tests.serving_shop import Home
 
 
 @contextmanager
 def serve_on_ray(home: Home, deployments: DeploymentsConfig) -> Iterator[str]:
-    """The URL, while the block lasts."""
-    settings = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", **SERVE_ENVIRONMENT}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in settings.items():
-            patch.setenv(name, value)
-        import ray
-        from ray import serve
+    """The URL, while the block lasts; on the Ray of the fixture `own_ray`."""
+    from ray import serve
 
-        from deployments.app import build_app
+    from deployments.app import build_app
 
-        port = _free_port()
-        ray.init(
-            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-            object_store_memory=128 * 2**20, _node_ip_address="127.0.0.1",
-        )  # fmt: skip
-        serve.start(http_options={"host": "127.0.0.1", "port": port})
-        serve.run(build_app(home.config(port=port, deployments=deployments)), name="shopkeeper", route_prefix="/")
-        yield f"http://127.0.0.1:{port}"
-        serve.shutdown()
-        ray.shutdown()
+    port = _free_port()
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    serve.run(build_app(home.config(port=port, deployments=deployments)), name="shopkeeper", route_prefix="/")
+    yield f"http://127.0.0.1:{port}"
+    serve.shutdown()
 
 
 def replicas(stage: str) -> list[psutil.Process]:

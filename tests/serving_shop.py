@@ -112,13 +112,13 @@ class Home:
         return manifest
 
     def publish_ranker(self, recommender: str, *, first_weight: float = 1.0, **changes: Any) -> Manifest:
-        """A ranker trained on top of that recommender, as champion; it orders by the retrieval score."""
+        """A ranker trained on top of that recommender, as champion; it orders, and foretells clicks, by one score."""
         names = FEATURE_NAMES[:1]
         logistic = LogisticRanker(
             feature_names=names, mean=(0.0,), scale=(1.0,), weights=(first_weight,), bias=0.0, trained_on="nothing"
         )
         folder = self.root / f"ranker-{new_version()}"
-        FeatureRanker(logistic.model_copy(update=changes)).save(folder)
+        FeatureRanker(logistic.model_copy(update=changes), {"click": logistic}).save(folder)
         below = self.bundles.fetch(SHOP_ID, "recommender", recommender)
         state = RankingState.load(below / "ranking_state.json")
         items = {row["item_id"]: item_facts(row) for row in self.shop.table("items").to_pylist()}

@@ -79,13 +79,21 @@ def auc(scores_N: npt.NDArray[np.floating], positive_N: Bools) -> float:
 
 def group_auc(scores_N: npt.NDArray[np.floating], positive_N: Bools, groups_N: Ints) -> float:
     """GAUC: the AUC within each group that has both kinds, weighted by its size (Zhou et al. 2018)."""
+    aucs_G, sizes_G = group_aucs(scores_N, positive_N, groups_N)
+    return float(aucs_G @ sizes_G / sizes_G.sum()) if sizes_G.any() else 0.5
+
+
+def group_aucs(
+    scores_N: npt.NDArray[np.floating], positive_N: Bools, groups_N: Ints
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """AUC and size of each group in order of its number; both 0 where it has one kind only."""
     order = np.argsort(groups_N, kind="stable")
-    total = weight = 0.0
-    for rows in np.split(order, np.flatnonzero(np.diff(groups_N[order])) + 1):
+    parts = np.split(order, np.flatnonzero(np.diff(groups_N[order])) + 1)
+    aucs_G, sizes_G = np.zeros(len(parts)), np.zeros(len(parts))
+    for place, rows in enumerate(parts):
         if 0 < positive_N[rows].sum() < len(rows):
-            total += auc(scores_N[rows], positive_N[rows]) * len(rows)
-            weight += len(rows)
-    return total / weight if weight else 0.5
+            aucs_G[place], sizes_G[place] = auc(scores_N[rows], positive_N[rows]), len(rows)
+    return aucs_G, sizes_G
 
 
 def log_loss(probability_N: npt.NDArray[np.floating], positive_N: Bools) -> float:

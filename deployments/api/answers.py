@@ -42,7 +42,10 @@ class Reason(BaseModel):
 class RankedItem(BaseModel):
     item_id: str
     rank: int
-    score: float
+    score: float = Field(description="What the answer is ordered by: P(chosen among the candidates), by a ranker")
+    probabilities: dict[str, float] = Field(
+        description="P(click), P(cart) and P(purchase) once shown, by a trained ranker's calibrated heads; else empty"
+    )
     reasons: list[Reason]
     propensity: float = Field(description="The probability of this item at this rank, given the items above it")
 

@@ -1,4 +1,4 @@
-"""The ranker on the sample shop and on complete-journey: DIN, its ablation, logistic regression, and two stages.
+"""The ranker on the sample shop and on complete-journey: DIN, its ablations, logistic regression, and two stages.
 
 python tests/bench/ranker_quality.py --shop sample=SHOP --shop complete-journey=SHOP --seeds 3
 """
@@ -6,6 +6,8 @@ python tests/bench/ranker_quality.py --shop sample=SHOP --shop complete-journey=
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,10 +16,30 @@ from typing import Any
 from record import Recording
 from running_shop import run
 
+MODELS = ("din", "mean_pooling", "wide_and_deep", "logistic_regression")
+STAGES = ("two_stage_ndcg@10", "one_stage_ndcg@10")
+
+
+def found(home: Path, job: str, **config: int) -> dict[str, Any] | None:
+    """The manifest of a bundle of the home that was trained with these settings."""
+    for path in home.glob(f"bundles/*/{job}/*/manifest.json"):
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        if config.items() <= manifest["config"].items():
+            return manifest
+    return None
+
+
+def recommender_in(home: Path, shop: str, epochs: int) -> str:
+    """The model of the recommender that the home has, or of one that is trained now."""
+    given = ("--data", shop, "--workers", "0", "--set", f"epochs={epochs}")
+    manifest = found(home, "recommender") or run(home, "train", "recommender", *given)
+    return str(manifest["model"])
+
 
 def train(home: Path, shop: str, seed: int) -> dict[str, Any]:
-    """`shopkeeper train ranker` with the default config, in process on one thread."""
-    result = run(home, "train", "ranker", "--data", shop, "--workers", "0", "--seed", str(seed))
+    """`shopkeeper train ranker` with the default config, in process on one thread; or what the home has of that."""
+    given = ("--data", shop, "--workers", "0", "--seed", str(seed))
+    result = found(home, "ranker", seed=seed) or run(home, "train", "ranker", *given)
     return {
         "bundled": result["model"],
         "test": {result["model"]: result["metrics"], **result["baselines"]},
@@ -27,9 +49,18 @@ def train(home: Path, shop: str, seed: int) -> dict[str, Any]:
     }
 
 
-def spread(runs: Sequence[dict[str, Any]], model: str, metric: str) -> dict[str, float]:
-    values = [one["test"][model][metric] for one in runs]
+def spread(values: Sequence[float]) -> dict[str, float]:
     return {"mean": sum(values) / len(values), "least": min(values), "most": max(values)}
+
+
+def over_seeds(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Each model's metrics by head, and of what was bundled the order with the ranker and without."""
+    measured = {model: [one["test"][model] for one in runs] for model in MODELS}
+    models = {
+        model: {name: spread([one[name] for one in each]) for name in each[0] if name not in STAGES}
+        for model, each in measured.items()
+    }
+    return models | {name: spread([one["test"][one["bundled"]][name] for one in runs]) for name in STAGES}
 
 
 def main() -> None:
@@ -37,25 +68,22 @@ def main() -> None:
     parser.add_argument("--shop", action="append", required=True, help="NAME=FOLDER of an imported shop; repeatable")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=100, help="of the recommender below; 0 takes its best baseline")
+    parser.add_argument("--homes", type=Path, help="keeps the shops' homes there, and takes what was trained in them")
     options = parser.parse_args()
     recording = Recording("ranker_quality", seeds=range(options.seeds))
     figures: dict[str, Any] = {"recommender_epochs": options.epochs}
-    with tempfile.TemporaryDirectory() as folder:
-        for name, shop in (given.split("=", 1) for given in options.shop):
-            home = Path(folder) / name
-            recommender = run(
-                home, "train", "recommender", "--data", shop, "--workers", "0", "--set", f"epochs={options.epochs}"
-            )
-            runs = [train(home, shop, seed) for seed in range(options.seeds)]
-            figures[name] = {
-                "recommender": recommender["model"],
-                "mean": {
-                    model: {metric: spread(runs, model, metric) for metric in ("auc", "gauc", "logloss", "ece")}
-                    for model in ("din", "wide_and_deep", "logistic_regression")
-                },
-                "runs": runs,
-            }
-            recording.write(figures)
+    shops = dict(given.split("=", 1) for given in options.shop)
+    with tempfile.TemporaryDirectory() as scratch:
+        homes = {name: (options.homes or Path(scratch)) / name for name in shops}
+        for seed in range(options.seeds):
+            for name, shop in shops.items():
+                figures.setdefault(name, {"recommender": recommender_in(homes[name], shop, options.epochs), "runs": []})
+                runs = figures[name]["runs"]
+                runs.append(train(homes[name], shop, seed))
+                told = ", ".join(f"{model} {runs[-1]['test'][model]['auc']:.4f}" for model in MODELS)
+                print(f"{name}, seed {seed}: AUC {told}", file=sys.stderr, flush=True)
+                figures[name]["over_seeds"] = over_seeds(runs)
+                recording.write(figures)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,12 @@ def _processor() -> str:
 
 
 def _relative(arguments: Sequence[str]) -> list[str]:
-    """Paths as seen from the repository's root, so that a result names no machine's folders."""
+    """Paths as seen from the repository's root, NAME=FOLDER as NAME=SHOP: a result names no machine's folders."""
     root = Path(__file__).parents[2]
-    return [os.path.relpath(argument, root) if Path(argument).is_absolute() else argument for argument in arguments]
+    named = [argument.split("=", 1) for argument in arguments]
+    return [
+        f"{name}=SHOP" if path and Path(path[0]).is_absolute()
+        else os.path.relpath(name, root) if Path(name).is_absolute()
+        else "=".join([name, *path])
+        for name, *path in named
+    ]  # fmt: skip

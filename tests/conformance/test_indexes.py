@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,35 @@ def test_a_damaged_file_is_named(kind: Kind, file: str, tmp_path: Path) -> None:
     (tmp_path / file).unlink()
     with pytest.raises(InputError, match=file):
         load_index(tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("config.ivf_nprobe", 0),
+        ("config.pq_bytes", "many"),
+        ("config.ivf_nprob", 3),
+        ("config", None),
+        ("dim", "wide"),
+        ("dim", -1),
+        ("slots", None),
+        ("kind", ["exact"]),
+        ("kind", "exactly"),
+    ],
+)
+def test_a_wrong_field_of_the_document_is_named(kind: Kind, field: str, value: object, tmp_path: Path) -> None:
+    """By every way of loading."""
+    build_index(IDS[:40], VECTORS[:40], IndexConfig(kind=kind)).save(tmp_path)
+    document = json.loads((tmp_path / "index.json").read_text())
+    place = document["config"] if "." in field else document
+    place[field.rsplit(".", maxsplit=1)[-1]] = value
+    (tmp_path / "index.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"index\.json") as refused:
+        load_index(tmp_path)
+    assert refused.value.problems[0].field == field
+    with pytest.raises(InputError, match=r"index\.json"):
+        index_class(kind).load(tmp_path)
 
 
 @pytest.mark.parametrize("file", ["index.faiss", "slots.parquet"])

@@ -1,4 +1,4 @@
-"""A redis-server of the tests' own, and the state store over it and over SQLite."""
+"""A redis-server of the tests' own, the state store over it and over SQLite, and a Ray of the tests' own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from deployments.config import SERVE_ENVIRONMENT
 from deployments.state.open import open_store
 from deployments.state.redis_server import REQUIRED
 from deployments.state.store import Store
@@ -92,6 +93,23 @@ def store(store_url: str, shop_id: str) -> Iterator[Store]:
     opened = open_store(store_url, shop_id)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def own_ray() -> Iterator[None]:
+    """Ray in this process, for one module; it ends with it."""
+    settings = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", **SERVE_ENVIRONMENT}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        import ray
+
+        ray.init(
+            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
+            object_store_memory=128 * 2**20, _node_ip_address="127.0.0.1",
+        )  # fmt: skip
+        yield
+        ray.shutdown()
 
 
 def _free_port() -> int:

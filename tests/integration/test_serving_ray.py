@@ -69,7 +69,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="module")
-def url(home: Home) -> Iterator[str]:
+def url(home: Home, own_ray: None) -> Iterator[str]:
     """The application on a Ray of its own; it has no bundle yet."""
     two = DeploymentsConfig(retrieval=DeploymentConfig(num_cpus=0.2, min_replicas=2, max_replicas=2))
     with serve_on_ray(home, two) as url:

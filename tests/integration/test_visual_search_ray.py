@@ -35,7 +35,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 
 
 @pytest.fixture(scope="module")
-def http(home: Home) -> Iterator[httpx.Client]:
+def http(home: Home, own_ray: None) -> Iterator[httpx.Client]:
     two = DeploymentsConfig(visual_search=DeploymentConfig(num_cpus=0.2, min_replicas=2, max_replicas=2))
     with serve_on_ray(home, two) as url, httpx.Client(base_url=url, timeout=60) as client:
         client.headers["X-Timeout-Ms"] = "30000"

@@ -50,6 +50,7 @@ RAY_WRAPPERS = {
     "tuning.study",
     "deployments.app",
     "deployments.adapter",
+    "deployments.ray_shards",
     "deployments.ray_telemetry",
 }
 TORCH = ("torch", "transformers")

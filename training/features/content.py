@@ -62,10 +62,9 @@ def hashed(items: Iterable[Mapping[str, Any]]) -> sparse.csr_matrix:
     return matrix
 
 
-def frequent(counts_IH: sparse.csr_matrix, least: int) -> sparse.csr_matrix:
-    """features_IF: the buckets that at least `least` items share, each row of length 1 (or empty)."""
-    shared = np.flatnonzero(np.bincount(counts_IH.indices, minlength=counts_IH.shape[1]) >= least)
-    return normalised(counts_IH[:, shared], np.ones(len(shared), np.float32))
+def shared_buckets(counts_IH: sparse.csr_matrix, least: int) -> npt.NDArray[np.int64]:
+    """buckets_F that at least `least` items share."""
+    return np.flatnonzero(np.bincount(counts_IH.indices, minlength=counts_IH.shape[1]) >= least)
 
 
 def rarity(counts_IH: sparse.csr_matrix) -> npt.NDArray[np.float32]:

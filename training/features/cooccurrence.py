@@ -11,16 +11,24 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 
 from training.features.sequences import Sequences
-from training.features.vocabulary import Codes
+from training.features.vocabulary import UNKNOWN, Codes
 
-WINDOW = 10
+WINDOW, FADING = 10, 0.5
 SMOOTHING = 0.75
 
 
-def cooccurrence_vectors(sequences: Sequences, items: int, dim: int) -> npt.NDArray[np.float32]:
-    """vectors_ID of mean square 1; rows of 0 for items that stand near no other, columns of 0 past the rank."""
+def cooccurrence_vectors(
+    sequences: Sequences, items: int, dim: int, *, window: int = WINDOW, fading: float = FADING
+) -> npt.NDArray[np.float32]:
+    """vectors_ID of mean square 1; rows of 0 for items that stand near no other, columns of 0 past the rank.
+
+    Two items count distance**-fading where they stand within `window` of each other; unknown items are passed over.
+    """
     vectors_ID = np.zeros((items, dim), np.float32)
-    pmi_II = _positive_pmi(_counts(sequences, items))
+    tokens_N = np.concatenate([*sequences, np.zeros(0, np.int32)])
+    users_N = np.repeat(np.arange(len(sequences)), sequences.lengths_U)
+    known_N = tokens_N != UNKNOWN
+    pmi_II = _positive_pmi(_counts(tokens_N[known_N], users_N[known_N], items, window, fading))
     rank = min(dim, items - 1)
     if rank < 1 or not pmi_II.nnz:
         return vectors_ID
@@ -30,14 +38,15 @@ def cooccurrence_vectors(sequences: Sequences, items: int, dim: int) -> npt.NDAr
     return vectors_ID / np.sqrt(np.mean(np.square(vectors_ID)))
 
 
-def _counts(sequences: Sequences, items: int) -> sparse.csr_matrix:
-    """counts_II, symmetric: of each pair within WINDOW, less the further apart they stand."""
-    tokens_N = np.concatenate([*sequences, np.zeros(0, np.int32)])
-    user_N = np.repeat(np.arange(len(sequences)), sequences.lengths_U)
+def _counts(
+    tokens_N: Codes, user_N: npt.NDArray[np.int64], items: int, window: int, fading: float
+) -> sparse.csr_matrix:
+    """counts_II, symmetric: of each pair within the window, less the further apart they stand."""
     counts_II = _summed(tokens_N[:0], tokens_N[:0], 0.0, items)
-    for apart in range(1, WINDOW + 1):
+    for apart in range(1, window + 1):
         together = user_N[apart:] == user_N[:-apart]
-        counts_II = counts_II + _summed(tokens_N[:-apart][together], tokens_N[apart:][together], apart**-0.5, items)
+        near = tokens_N[:-apart][together], tokens_N[apart:][together]
+        counts_II = counts_II + _summed(*near, apart**-fading, items)
     return (counts_II + counts_II.T).tocsr()
 
 

@@ -16,11 +16,12 @@ from training.features.item_facts import NO_FACTS, ItemFacts
 from training.features.profile import Profile
 from training.features.ranking_state import CODE_NAMES, RankingState
 
-RECENT_ITEMS = 10
+RECENT_ITEMS = 20
 SESSION_US = 30 * 60 * 1_000_000
 DAY_US = 86_400_000_000
 SCENARIOS = ("home", "product", "cart", "category")
 DEVICES = ("mobile", "desktop", "tablet")
+OTHER_DEVICE = "other"
 RECENT_NAMES = (
     "present", "price_band", "price_known", "dwell", "age", "freshness", "in_session",
     "views", "carts", "purchases", "others",
@@ -29,8 +30,10 @@ CONTEXT_NAMES = (
     "views_30m", "carts_30m", "purchases_30m", "items_30m", "leaves_30m", "dwell_30m",
     "history", "idle", "price_band", "price_known", "hour_sin", "hour_cos", "weekday_sin", "weekday_cos", "weekend",
     *(f"scenario_{name}" for name in SCENARIOS),
-    *(f"device_{name}" for name in DEVICES), "device_other",
+    *(f"device_{name}" for name in DEVICES), f"device_{OTHER_DEVICE}",
 )  # fmt: skip
+REQUEST_NAMES = CONTEXT_NAMES[-len(SCENARIOS) - len(DEVICES) - 1 :]
+"""What only the request itself tells."""
 KINDS = {"view": 0, "add_to_cart": 1, "purchase": 2}
 OTHER_KINDS = 3
 
@@ -44,6 +47,14 @@ class RequestFacts(NamedTuple):
     scenario: str = ""
     device: str = ""
     zone: str = "UTC"
+
+
+def request_of_log(names: Sequence[str], values: Sequence[float]) -> RequestFacts:
+    """The facts that a row of the served log was computed with; none where it logged no context."""
+    said = {name for name, value in zip(names, values, strict=True) if value}
+    scenario = next((name for name in SCENARIOS if f"scenario_{name}" in said), "")
+    device = next((name for name in (*DEVICES, OTHER_DEVICE) if f"device_{name}" in said), "")
+    return RequestFacts(scenario=scenario, device=device)
 
 
 class Touch(NamedTuple):

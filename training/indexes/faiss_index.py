@@ -183,13 +183,13 @@ class FaissIndex(Index):
         """Raises InputError naming the file that is missing, damaged or does not fit the others."""
         rows_file, slots_file = folder / files.ROWS_FILE, folder / files.SLOTS_FILE
         document = files.read_document(folder)
-        index = cls(document["dim"], IndexConfig.model_validate(document["config"]))
+        index = cls(document.dim, document.config)
         index._hold(cls._opened(files.read_rows(folder), rows_file))
         if index._rows.d != index.dim + cls.added_dims:
             raise files.misfit(rows_file, "vectors of another size", index._rows.d - cls.added_dims, index.dim)
         ids, node_S = files.read_slots(folder)
-        if len(ids) != document["slots"]:
-            raise files.misfit(slots_file, "another number of slots", len(ids), document["slots"])
+        if len(ids) != document.slots:
+            raise files.misfit(slots_file, "another number of slots", len(ids), document.slots)
         try:
             index._nodes = Nodes.restored(ids, node_S, index._rows.ntotal)
         except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from training.contracts.errors import InputError, Problem, shorten
+from training.contracts.validation import problems_of
+from training.indexes.config import IndexConfig, Kind
 from training.indexes.native import faiss
 from training.metrics import Ints
 
@@ -20,21 +22,32 @@ ROWS_FILE = "index.faiss"
 SLOTS_FILE = "slots.parquet"
 
 
+class Document(BaseModel):
+    """index.json."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    dim: int = Field(ge=0, description="coordinates of a vector")
+    slots: int = Field(ge=0, description="ids that ever were in the index")
+    config: IndexConfig
+
+
 def misfit(file: Path, problem: str, found: object = None, allowed: object = None) -> InputError:
     """An index file that cannot be used."""
     said = {name: str(value) for name, value in (("found", found), ("allowed", allowed)) if value is not None}
     return InputError(Problem(file=str(file), problem=problem, **said))  # type: ignore[arg-type]
 
 
-def read_document(folder: Path) -> dict[str, Any]:
-    """index.json; raises InputError where it cannot be read."""
+def read_document(folder: Path) -> Document:
+    """index.json; raises InputError where it cannot be read, by field where one is wrong."""
     file = folder / INDEX_FILE
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        kept = {name: document[name] for name in ("kind", "dim", "slots", "config")}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Document.model_validate_json(file.read_bytes())
+    except OSError as error:
         raise misfit(file, "is missing or damaged", shorten(repr(error), 200)) from error
-    return kept
+    except ValidationError as error:
+        raise InputError(problems_of(error, Document, file=str(file))) from error
 
 
 def read_rows(folder: Path) -> Any:

@@ -6,22 +6,21 @@ import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from training.contracts.errors import nearest
-from training.indexes.config import IndexConfig, Kind
+from training.indexes.config import IndexConfig
 from training.indexes.faiss_index import FaissIndex
 from training.indexes.files import INDEX_FILE, SLOTS_FILE, misfit, read_document
 from training.metrics import Floats
 
 __all__ = ["INDEXES", "INDEX_FILE", "SLOTS_FILE", "build_index", "index_class", "load_index", "misfit"]
 
-INDEXES: Mapping[Kind, str] = {
+INDEXES: Mapping[str, str] = {
     "exact": "training.indexes.exact:ExactIndex",
     "hnsw": "training.indexes.hnsw:HnswIndex",
     "ivf_pq": "training.indexes.ivf_pq:IvfPqIndex",
 }
 
 
-def index_class(kind: Kind) -> type[FaissIndex]:
+def index_class(kind: str) -> type[FaissIndex]:
     """The class registered as `kind`."""
     module, name = INDEXES[kind].split(":")
     found: type[FaissIndex] = getattr(importlib.import_module(module), name)
@@ -35,8 +34,4 @@ def build_index(ids: Sequence[str], vectors_ID: Floats, config: IndexConfig = In
 
 def load_index(folder: Path) -> FaissIndex:
     """What `Index.save` wrote; raises InputError naming the file that is missing, damaged or of no known kind."""
-    kind = read_document(folder)["kind"]
-    if kind not in INDEXES:
-        found = str(kind)
-        raise misfit(folder / INDEX_FILE, f"unknown kind of index; did you mean {nearest(found, INDEXES)}", found)
-    return index_class(kind).load(folder)
+    return index_class(read_document(folder).kind).load(folder)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import time
 import zlib
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
-from typing import NamedTuple, Self, TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -19,60 +18,11 @@ from training.indexes.growing import GrowingRows
 from training.indexes.index import Index
 from training.indexes.ordering import NOTHING, best_first, stacked
 from training.indexes.registry import build_index
+from training.indexes.shards import Change, InProcessShard, ShardPort
 from training.metrics import Bools, Floats, Ints
 
 A = TypeVar("A")
 LOGGER = logging.getLogger("shopkeeper.index")
-
-
-class Change(NamedTuple):
-    """What became of an id since its shard was built: its new vector, if it got one, and whether it is deleted."""
-
-    vector_D: Floats | None
-    deleted: bool
-
-
-class ShardPort(ABC):
-    """The way to one shard, in this process or another; each call ends in a future that may fail."""
-
-    @abstractmethod
-    def search(self, queries_BD: Floats, k: int, allowed_S: Bools | None) -> Future[tuple[Ints, Floats]]:
-        """As `Index.search`, in the shard's own slots."""
-
-    @abstractmethod
-    def change(self, changes: dict[str, Change]) -> Future[None]:
-        """Upserts and deletions, in their order; doing them twice is as doing them once."""
-
-    @abstractmethod
-    def hello(self) -> Future[None]:
-        """Answered once the shard, begun anew from its part of the bundle if it died, takes calls."""
-
-
-class InProcessShard(ShardPort):
-    """A shard in this process: one thread of its own."""
-
-    def __init__(self, index: Index) -> None:
-        self.index = index
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="index-shard")
-
-    def search(self, queries_BD: Floats, k: int, allowed_S: Bools | None) -> Future[tuple[Ints, Floats]]:
-        return self._thread.submit(self.index.search, queries_BD, k, allowed_S)
-
-    def change(self, changes: dict[str, Change]) -> Future[None]:
-        return self._thread.submit(apply_changes, self.index, changes)
-
-    def hello(self) -> Future[None]:
-        return self._thread.submit(lambda: None)
-
-
-def apply_changes(index: Index, changes: dict[str, Change]) -> None:
-    """Put `changes` into a shard's index."""
-    vectors = {item_id: change.vector_D for item_id, change in changes.items() if change.vector_D is not None}
-    if vectors:
-        index.upsert(list(vectors), np.stack(list(vectors.values())))
-    for item_id, change in changes.items():
-        if change.deleted:
-            index.delete(item_id)
 
 
 def shard_of(item_id: str, shards: int) -> int:

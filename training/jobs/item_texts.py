@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
@@ -23,8 +22,8 @@ KEPT_CATALOGUES = 8
 VECTORS = "vectors"
 
 
-def text_vectors(items: Sequence[Mapping[str, Any]], encoder: str, *, dim: int, progress: Progress) -> Floats:
-    """text_IT: the `dim` directions in which the texts of these items differ most, whitened, rows of length about 1."""
+def text_vectors(items: Sequence[Mapping[str, Any]], encoder: str, *, progress: Progress) -> Floats:
+    """vectors_IE of the items' texts as the encoder gives them."""
     texts = [item_text(item) for item in items]
     file = _cache_folder() / f"{_key(encoder, texts)}.safetensors"
     vectors_IE = _cached(file)
@@ -32,17 +31,7 @@ def text_vectors(items: Sequence[Mapping[str, Any]], encoder: str, *, dim: int, 
         progress.stage("item texts", len(texts))
         vectors_IE = TextEncoder(encoder).encode(texts, progress=progress)
         _keep(file, vectors_IE)
-    return whitened(vectors_IE, dim)
-
-
-def whitened(vectors_IE: Floats, dim: int) -> Floats:
-    """The `dim` principal components (fewer where there are fewer), each of variance 1 / dim."""
-    centred = vectors_IE.astype(np.float64) - vectors_IE.mean(axis=0, dtype=np.float64)
-    variances, directions = np.linalg.eigh(centred.T @ centred / max(len(centred), 1))
-    kept = np.argsort(-variances, kind="stable")[:dim]
-    kept = kept[variances[kept] > 1e-9]
-    scale = 1.0 / np.sqrt(variances[kept] * max(len(kept), 1))
-    return np.asarray(centred @ directions[:, kept] * scale, np.float32)
+    return vectors_IE
 
 
 def _key(encoder: str, texts: Sequence[str]) -> str:

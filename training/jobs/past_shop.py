@@ -18,18 +18,23 @@ from training.features.popularity import PopularityHistory
 from training.features.profile import EVENT_COLUMNS, EventHistory, Profile
 from training.features.ranking import RankingInputs, RankingState, RequestFacts, fit_price_edges, ranking_inputs
 from training.features.ranking_state import fit_vocabularies
-from training.features.sequences import Histories, Split, interest_histories, leave_one_out
+from training.features.sequences import Cases, Histories, Split, interest_histories, leave_one_out
 from training.features.vocabulary import UNKNOWN
+from training.jobs.item_vectors import vectors_before
 from training.jobs.placements import Placements
 from training.jobs.ranker_examples import Examples
 from training.jobs.slates import HEADS, NO_POSITION, Slate
 from training.models.popularity import training_counts
 from training.models.recommender import Recommender
+from training.models.target_attention import WIDTHS
 
 CANDIDATES = 100
 BLOCK = 256
 LEAST_EVENTS = 3
 HISTORY_COLUMNS = ("user_id", "type", "item_id", "timestamp", "split")
+
+Moment = tuple[str, int]
+"""A user and a time: what one choice is known by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +72,14 @@ class PastShop:
         """What they learn from before a moment, so that later items are unknown as they will be."""
         codes_N = self.histories.codes_N[self.histories.timestamps_us_N < moment_us]
         return self._state(np.bincount(codes_N, minlength=len(self.recommender.vocabulary)))
+
+    def item_vectors(self, until_us: int) -> npt.NDArray[np.float64]:
+        """Of the items of the state's vocabulary, from events before a moment and before each user's last two."""
+        until_us_U = np.full(len(self.histories), until_us)
+        held_out = self.split.validation
+        until_us_U[held_out.users_U] = np.minimum(until_us, held_out.times_us_U)
+        codes_I = self.recommender.vocabulary.encode(self.state.vocabularies["item"])
+        return vectors_before(self.histories, until_us_U, codes_I, width=WIDTHS["item"])
 
     def examples(self, slates: Sequence[Slate], progress: Progress) -> Examples:
         """The slates with their inputs, in order of time."""
@@ -114,23 +127,28 @@ class PastShop:
             progress.advance(len(block))
         return found
 
-    def past_choices(self, until_us: int) -> list[Asked]:
-        """Positives that the retriever was trained on, before a moment; those of one moment are one choice."""
+    def taken(self) -> list[Asked]:
+        """Every choice of the shop's past; positives of one moment are one choice."""
         histories = self.histories
         users_N = np.repeat(np.arange(len(histories)), np.diff(histories.offsets_U))
-        held_out = {
-            (int(user), int(moment_us))
-            for cases in (self.split.validation, self.split.test)
-            for user, moment_us in zip(cases.users_U, cases.times_us_U, strict=True)
-        }
         taken: dict[tuple[int, int], list[int]] = defaultdict(list)
-        for row in np.flatnonzero(histories.positive_N & (histories.timestamps_us_N < until_us)):
+        for row in np.flatnonzero(histories.positive_N):
             taken[(int(users_N[row]), int(histories.timestamps_us_N[row]))].append(int(histories.codes_N[row]))
         return [
             Asked(user=user, moment_us=moment_us, codes=tuple(dict.fromkeys(codes)))
             for (user, moment_us), codes in taken.items()
-            if (user, moment_us) not in held_out
         ]
+
+    def moment(self, one: Asked) -> Moment:
+        return self.histories.user_ids[one.user], one.moment_us
+
+    def moments(self, cases: Cases) -> set[Moment]:
+        return {self.moment(one) for one in self.asked(cases)}
+
+    def asked(self, cases: Cases) -> list[Asked]:
+        """The choices that the cases of the recommender's own split are of, with all that was taken at that moment."""
+        wanted = set(zip(cases.users_U.tolist(), cases.times_us_U.tolist(), strict=True))
+        return [one for one in self.taken() if (one.user, one.moment_us) in wanted]
 
     def _choice(
         self, user: str, one: Asked, known: dict[int, float], head: int, negatives: int | None,

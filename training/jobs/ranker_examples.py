@@ -12,7 +12,7 @@ from torch import Tensor
 
 from training.features.ranking import RankingInputs
 from training.jobs.slates import Slate
-from training.models.ranker_network import Batch
+from training.models.target_attention import Batch
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -59,19 +59,25 @@ class ExampleTensors:
         self.recent_LRK = torch.from_numpy(np.stack([one.recent_RK for one in inputs])).long()
         self.context_LU = torch.from_numpy(np.stack([one.context_U for one in inputs]))
         self.labels_NH = torch.from_numpy(examples.labels_NH).float()
-        self.slate_N = torch.from_numpy(examples.slate_N)
         self.positions_N = torch.from_numpy(np.concatenate([slate.positions_C for slate in examples.slates]))
         self.starts_L1 = np.r_[0, np.cumsum([len(slate.item_ids) for slate in examples.slates])]
 
     def __len__(self) -> int:
         return len(self.recent_LRF)
 
-    def batch(self, rows_N: Tensor) -> Batch:
-        slate_N = self.slate_N[rows_N]
-        return Batch(
-            self.features_NF[rows_N], self.codes_NK[rows_N], self.recent_LRF[slate_N], self.recent_LRK[slate_N],
-            self.context_LU[slate_N],
-        )  # fmt: skip
+    def batch(self, slates_B: Ints) -> tuple[Batch, Tensor]:
+        """The inputs of these slates, and which rows their candidates are."""
+        chosen, rows_N = torch.from_numpy(slates_B), self.rows(slates_B)
+        counts = torch.from_numpy(np.diff(self.starts_L1)[slates_B])
+        batch = Batch(
+            features_NF=self.features_NF[rows_N],
+            codes_NK=self.codes_NK[rows_N],
+            request_N=torch.repeat_interleave(torch.arange(len(slates_B)), counts),
+            recent_LRF=self.recent_LRF[chosen],
+            recent_LRK=self.recent_LRK[chosen],
+            context_LU=self.context_LU[chosen],
+        )
+        return batch, rows_N
 
     def rows(self, slates: Ints) -> Tensor:
         """The candidates of these slates."""

@@ -268,6 +268,7 @@ def _gains(
 
 
 def _gain(choice: Choice, score: Callable[[Floats], npt.NDArray[np.float64]]) -> float:
+    """Ties count against what was chosen: an order that tells nothing apart gains nothing."""
     scores_C = score(choice.features_CF)
-    rank = int((scores_C > scores_C[choice.chosen_C][0]).sum())
+    rank = int((scores_C >= scores_C[choice.chosen_C].max())[~choice.chosen_C].sum())
     return 1.0 / float(np.log2(rank + 2)) if rank < TOP else 0.0

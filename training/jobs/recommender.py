@@ -19,7 +19,6 @@ from training.contracts.atomic import new_folder
 from training.contracts.errors import InputError, Problem, nearest
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
-from training.features.content import frequent, hashed
 from training.features.sequences import Histories, Moments, Split, interest_histories, leave_one_out
 from training.features.vocabulary import Codes, Vocabulary
 from training.indexes.config import IndexConfig
@@ -33,11 +32,13 @@ from training.jobs.transformer_training import TransformerTraining
 from training.jobs.workers import Workers
 from training.metrics import Floats, Ints
 from training.models.item_content import ItemContent
+from training.models.item_reader import ItemReader
 from training.models.popularity import training_counts
 from training.models.recommender import Recommender
 from training.models.retriever import Retriever
 from training.models.sequence_transformer import TransformerConfig
 from training.models.text_encoder import MINILM
+from training.models.whitening import Whitening
 
 TRANSFORMER = "sequence_transformer"
 RANKER_FILE = "ranking.json"
@@ -172,14 +173,19 @@ def judge_of(config: RecommenderConfig, data: RecommenderData) -> Callable[[Retr
 
 def _item_content(config: RecommenderConfig, data: RecommenderData, progress: Progress) -> ItemContent | None:
     """What the items are besides their ids, as far as the config asks for it."""
-    dim, encoder = config.transformer.dim, config.text_encoder
+    encoder = config.text_encoder
     if not config.content and encoder is None:
         return None
+    vectors_IE = None if encoder is None else text_vectors(data.items, encoder, progress=progress)
+    whitening = None if vectors_IE is None else Whitening.fit(vectors_IE, config.text_dim)
+    buckets_F = ItemReader.of_features(data.items, config.least_items) if config.content else None
+    reader = ItemReader(buckets_F, encoder=encoder, whitening=whitening)
     return ItemContent(
-        dim,
-        features_IF=frequent(hashed(data.items), config.least_items) if config.content else None,
-        text_IT=text_vectors(data.items, encoder, dim=config.text_dim, progress=progress) if encoder else None,
+        config.transformer.dim,
+        features_IF=reader.features(data.items),
+        text_IT=None if vectors_IE is None or whitening is None else whitening(vectors_IE),
         id_dropout=config.id_dropout,
+        reader=reader,
     )
 
 

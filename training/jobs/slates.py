@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from training.contracts.shop import Shop
 from training.features.profile import is_interest
-from training.features.short_term import RequestFacts
+from training.features.short_term import RequestFacts, request_of_log
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -46,23 +46,25 @@ class Slate:
 
 @dataclass
 class _Feedback:
-    """What the events say of one answer: the furthest stage and the moments by item, the impressions, the device."""
+    """What the events say of one answer: the furthest stage and the moments by item, and the impressions."""
 
     stages: dict[str, int] = field(default_factory=dict)
     moments_us: list[int] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
-    device: str = ""
 
 
 def served_slates(shop: Shop, *, newest: int) -> list[Slate]:
     """The `newest` answers of the served log in order of time; where impressions were sent, only what was seen.
 
-    An item's labels follow the funnel: who bought it put it in the cart and clicked it.
+    An item's labels follow the funnel: who bought it put it in the cart and clicked it. What is known of the request
+    is what the answer itself logged: events follow from the outcome, and what they alone tell would tell it too.
     """
     if not shop.has("recommendations"):
         return []
     feedback = _feedback(shop)
-    columns = ["recommendation_id", "user_id", "as_of", "slate", "features", "feature_names"]
+    columns = [
+        "recommendation_id", "user_id", "as_of", "slate", "features", "feature_names", "context", "context_names",
+    ]  # fmt: skip
     table = shop.table("recommendations", columns).sort_by("as_of")
     rows = table.slice(max(len(table) - newest, 0))
     slates = (_slate(row, feedback.get(row["recommendation_id"], _Feedback())) for row in _rows(rows))
@@ -92,7 +94,7 @@ def _slate(row: Mapping[str, Any], feedback: _Feedback) -> Slate | None:
         labels_CH=_labels(item_ids, feedback.stages),
         positions_C=np.asarray([entry["position"] for entry, _ in entries], np.int64),
         scores_C=scores_C[[place for _, place in entries]],
-        request=RequestFacts(device=feedback.device),
+        request=request_of_log(row["context_names"] or (), row["context"] or ()),
         outcomes_us=tuple(feedback.moments_us),
     )
 
@@ -114,18 +116,17 @@ def _logged_scores(row: Mapping[str, Any]) -> Floats:
 def _feedback(shop: Shop) -> dict[str, _Feedback]:
     """What followed each answer, by recommendation_id."""
     found: dict[str, _Feedback] = {}
-    columns = ["type", "item_id", "timestamp", "recommendation_id", "context"]
+    columns = ["type", "item_id", "timestamp", "recommendation_id"]
     for piece in shop.batches("events", columns):
         rows = piece.filter(pc.and_(pc.is_valid(piece["recommendation_id"]), pc.is_valid(piece["item_id"])))
         moments_us = rows["timestamp"].cast(pa.int64()).to_pylist()
-        for row, moment_us in zip(rows.to_pylist(maps_as_pydicts="lossy"), moments_us, strict=True):
+        for row, moment_us in zip(rows.to_pylist(), moments_us, strict=True):
             _note(found.setdefault(row["recommendation_id"], _Feedback()), row, moment_us)
     return found
 
 
 def _note(feedback: _Feedback, row: Mapping[str, Any], moment_us: int) -> None:
     item_id, kind = row["item_id"], row["type"]
-    feedback.device = feedback.device or (row["context"] or {}).get("device", "")
     if kind == "impression":
         feedback.seen.add(item_id)
     elif kind in STAGES or is_interest(kind):

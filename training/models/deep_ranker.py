@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,17 +14,22 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save_file
 from scipy.special import expit
+from torch import Tensor
 
 from training.contracts.atomic import write_bytes
 from training.contracts.errors import InputError, Problem
 from training.features.ranking import CODE_NAMES, CONTEXT_NAMES, FEATURE_NAMES, RECENT_NAMES, RankingInputs
 from training.features.ranking_state import RankingState
+from training.features.short_term import RECENT_ITEMS
 from training.models.ranker import RANKER_FILE, Probabilities
-from training.models.ranker_network import OUTPUTS, Batch, NetworkConfig, RankerNetwork
+from training.models.ranker_network import OUTPUTS, Kind, NetworkConfig, RankerNetwork
+from training.models.target_attention import Batch
 
 WEIGHTS_FILE, STATE_FILE = "weights.safetensors", "ranking_state.json"
 CHOICE = "choice"
 ROWS_PER_PASS = 8_192
+LAYOUT = 2
+"""Of the network's weights; counted up whenever their names, shapes or meaning change. Bundles without it have 1."""
 READS = {
     "features": FEATURE_NAMES,
     "codes": CODE_NAMES,
@@ -32,12 +39,16 @@ READS = {
 
 
 class Calibration(BaseModel):
-    """P = sigmoid(slope * logit + retrieval * retrieval's score + bias) of one head (Platt 1999)."""
+    """P = sigmoid(slope * logit + retrieval * its score + history * its length + bias) of one head (Platt 1999).
+
+    The network reads neither; the length, log(1 + events), says how far a shop's probabilities have moved since.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     slope: float = 1.0
     retrieval: float = 0.0
+    history: float = 0.0
     bias: float = 0.0
 
 
@@ -46,11 +57,21 @@ class RankerSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["din", "wide_and_deep"]
+    layout: int
+    recent_items: int
+    kind: Kind
     network: NetworkConfig
     sizes: dict[str, int]
     reads: dict[str, tuple[str, ...]]
     calibration: dict[str, Calibration]
+
+
+def settings_of(network: RankerNetwork, calibration: dict[str, Calibration]) -> RankerSettings:
+    """What a network needs beside its weights, as this version computes its inputs."""
+    return RankerSettings(
+        layout=LAYOUT, recent_items=RECENT_ITEMS, kind=network.pooling, network=network.config, sizes=network.sizes,
+        reads={name: tuple(columns) for name, columns in READS.items()}, calibration=calibration,
+    )  # fmt: skip
 
 
 class DeepRanker:
@@ -69,10 +90,11 @@ class DeepRanker:
         logits_NH = network_logits(self.network, inputs)[:, self._columns]
         scores_N1 = np.concatenate([one.features_CF[:, :1] for one in inputs]).astype(np.float64)
         values = self.settings.calibration.values()
-        slopes, retrieval, bias = (
-            np.array([getattr(one, name) for one in values]) for name in ("slope", "retrieval", "bias")
+        slopes, retrieval, history, bias = (
+            np.array([getattr(one, name) for one in values]) for name in ("slope", "retrieval", "history", "bias")
         )
-        probabilities_NH = expit(slopes * logits_NH + retrieval * scores_N1 + bias)
+        lengths_N1 = history_lengths(inputs)[:, None]
+        probabilities_NH = expit(slopes * logits_NH + retrieval * scores_N1 + history * lengths_N1 + bias)
         return np.split(probabilities_NH, np.cumsum(counts)[:-1])
 
     def order(self, probabilities_CH: Probabilities) -> Probabilities:
@@ -86,7 +108,9 @@ class DeepRanker:
 
     @classmethod
     def load(cls, folder: Path) -> DeepRanker:
-        """Raises InputError with the difference where this version reads other columns or the vocabularies differ."""
+        """Raises InputError with the difference: another layout, other columns, or other vocabularies."""
+        document = json.loads((folder / RANKER_FILE).read_bytes())
+        _refuse_other_layout(document, folder)
         settings = RankerSettings.model_validate_json((folder / RANKER_FILE).read_bytes())
         _refuse_misfit(settings, folder)
         network = RankerNetwork(settings.sizes, settings.network, settings.kind)
@@ -94,24 +118,51 @@ class DeepRanker:
         return cls(network, settings)
 
 
+def history_lengths(inputs: Sequence[RankingInputs]) -> npt.NDArray[np.float64]:
+    """log(1 + events) of each candidate's user."""
+    lengths_L = np.array([one.context_U[CONTEXT_NAMES.index("history")] for one in inputs], np.float64)
+    return np.repeat(lengths_L, [len(one.features_CF) for one in inputs])
+
+
 def network_logits(network: RankerNetwork, inputs: Sequence[RankingInputs]) -> npt.NDArray[np.float64]:
     """Logits [N, len(OUTPUTS)] of all candidates of all requests, without a position."""
-    counts = torch.tensor([len(one.features_CF) for one in inputs])
-    request_N = torch.repeat_interleave(torch.arange(len(inputs)), counts)
-    features_NF = torch.from_numpy(np.concatenate([one.features_CF for one in inputs]))
-    codes_NK = torch.from_numpy(np.concatenate([one.codes_CK for one in inputs])).long()
-    recent_LRF = torch.from_numpy(np.stack([one.recent_RF for one in inputs]))
-    recent_LRK = torch.from_numpy(np.stack([one.recent_RK for one in inputs])).long()
-    context_LU = torch.from_numpy(np.stack([one.context_U for one in inputs]))
+    return in_passes(network, inputs)
+
+
+def in_passes(of: Callable[[Batch], Tensor], inputs: Sequence[RankingInputs]) -> npt.NDArray[np.float64]:
+    """What `of` says of all candidates of all requests, some ROWS_PER_PASS at once."""
+    counts = [len(one.features_CF) for one in inputs]
+    ends = np.cumsum(counts)
+    cuts = np.flatnonzero(np.diff(ends // ROWS_PER_PASS)) + 1
     parts = []
     with torch.inference_mode():
-        for rows in torch.arange(len(features_NF)).split(ROWS_PER_PASS):
-            request = request_N[rows]
-            batch = Batch(
-                features_NF[rows], codes_NK[rows], recent_LRF[request], recent_LRK[request], context_LU[request]
-            )
-            parts.append(network(batch))
+        for first, last in pairwise([0, *cuts.tolist(), len(inputs)]):
+            parts.append(of(batch_of(inputs[first:last])))
     return torch.cat(parts).numpy().astype(np.float64)
+
+
+def batch_of(inputs: Sequence[RankingInputs]) -> Batch:
+    """The candidates of several requests, one after the other."""
+    counts = torch.tensor([len(one.features_CF) for one in inputs])
+    return Batch(
+        features_NF=torch.from_numpy(np.concatenate([one.features_CF for one in inputs])),
+        codes_NK=torch.from_numpy(np.concatenate([one.codes_CK for one in inputs])).long(),
+        request_N=torch.repeat_interleave(torch.arange(len(inputs)), counts),
+        recent_LRF=torch.from_numpy(np.stack([one.recent_RF for one in inputs])),
+        recent_LRK=torch.from_numpy(np.stack([one.recent_RK for one in inputs])).long(),
+        context_LU=torch.from_numpy(np.stack([one.context_U for one in inputs])),
+    )
+
+
+def _refuse_other_layout(document: Mapping[str, Any], folder: Path) -> None:
+    expected, found = {"layout": LAYOUT, "recent_items": RECENT_ITEMS}, {"layout": 1, **document}
+    problems = [
+        Problem(file=str(folder / RANKER_FILE), field=name, problem="the bundle is of another version: train it again",
+                found=str(found.get(name, "none")), allowed=str(value))
+        for name, value in expected.items() if found.get(name) != value
+    ]  # fmt: skip
+    if problems:
+        raise InputError(problems)
 
 
 def _refuse_misfit(settings: RankerSettings, folder: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from training.metrics import Floats
 from training.models.dropout import RowDropout
 from training.models.item_features import ItemFeatures
+from training.models.item_reader import ItemReader
 
 HEADS = 2
 
@@ -54,11 +55,18 @@ class CrossAttention(nn.Module):
 class ItemContent(nn.Module):
     """own_KD, what an item is by its id -> items_KD, what it is altogether.
 
-    `id_dropout` of the items are read without their id in each step of training, so that content alone makes a vector.
+    `reader` is how any other item would be read. `id_dropout` of the items are read without their id in each step of
+    training, so that content alone makes a vector.
     """
 
     def __init__(
-        self, dim: int, *, features_IF: sparse.csr_matrix | None, text_IT: Floats | None, id_dropout: float
+        self,
+        dim: int,
+        *,
+        features_IF: sparse.csr_matrix | None,
+        text_IT: Floats | None,
+        id_dropout: float,
+        reader: ItemReader | None = None,
     ) -> None:
         super().__init__()
         parts: list[nn.Module] = []
@@ -68,7 +76,7 @@ class ItemContent(nn.Module):
             parts.append(ItemText(text_IT, dim))
         if not parts:
             raise ValueError("an item's content needs features or text")
-        self.dim, self.parts = dim, nn.ModuleList(parts)
+        self.dim, self.reader, self.parts = dim, reader, nn.ModuleList(parts)
         self.fusion = CrossAttention(len(parts), dim) if len(parts) > 1 else None
         self.id_dropout = RowDropout(id_dropout)
 

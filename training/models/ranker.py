@@ -19,7 +19,10 @@ Probabilities = npt.NDArray[np.float64]
 
 
 class Ranker(Protocol):
-    """P(action) of candidates, by head; a row depends neither on the other candidates nor on the batch (1e-5)."""
+    """P(action) of candidates, by head; a row depends neither on the other candidates nor on the batch (1e-5).
+
+    The last head is the one that orders.
+    """
 
     @property
     def heads(self) -> tuple[str, ...]: ...
@@ -35,6 +38,7 @@ RANKERS = {
     "logistic_regression": "training.models.feature_ranker:FeatureRanker",
     "din": "training.models.deep_ranker:DeepRanker",
     "wide_and_deep": "training.models.deep_ranker:DeepRanker",
+    "mean_pooling": "training.models.deep_ranker:DeepRanker",
 }
 """The closed registry, by `kind` in RANKER_FILE: classes with `load(folder)`, imported when first asked for."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 
+from training.contracts.errors import InputError
 from training.features.content import content_tokens
 from training.features.sequences import Moments, token_places
 from training.features.vocabulary import UNKNOWN, Codes, Vocabulary
@@ -22,20 +24,24 @@ from training.indexes.registry import INDEX_FILE, build_index, load_index, misfi
 from training.indexes.registry import SLOTS_FILE as ROW_IDS_FILE
 from training.metrics import Bools, Floats, Ints, top_k
 from training.models.content_regression import NEIGHBOURS, ContentRegression
+from training.models.content_tower import ContentTower
 from training.models.retriever import Gain, Retriever, VectorRetriever, load_retriever, with_gains
 
 A = TypeVar("A", bound=np.generic)
 FEATURES_FILE = "features.json"
 SLOTS_FILE = "slots.safetensors"
 INDEX_FOLDER = "index"
+ITEMS_PER_READING = 64
+LOG = logging.getLogger(__name__)
 
 
 class Recommender:
     """String ids in, slots and scores out; a slot is a place in `item_ids`, and is never reused.
 
-    An item without training history takes the place of its content neighbours: their mean score as a candidate, the
-    nearest one's token in a history. A user without a known item gets the popular ones. All methods may be called
-    from several threads at once.
+    An item without training history has the vector that the content tower reads out of it, else that of its content
+    neighbours, at the mean length of the trained ones: it competes as one of average popularity. In a history it is its
+    nearest neighbour's token. A user without a known item gets the popular ones. All methods may be called from several
+    threads at once.
     """
 
     def __init__(
@@ -49,8 +55,13 @@ class Recommender:
         weights_IK: Floats,
         index: Index | None = None,
         index_config: IndexConfig = IndexConfig(),
+        tower: ContentTower | None = None,
+        read: tuple[Ints, Floats] | None = None,
     ) -> None:
-        """`index` holds the item vectors in the order of the vocabulary; without one it is built."""
+        """`index` holds the item vectors in the order of the vocabulary; without one it is built.
+
+        `read` are codes_C of untrained items with the vectors that `tower` has read out of them.
+        """
         self.vocabulary, self.retriever, self.regression = vocabulary, retriever, regression
         self.counts_I = counts_I
         self.item_ids = list(vocabulary.ids)
@@ -62,11 +73,17 @@ class Recommender:
         share_I = np.log1p(counts_I) / np.log1p(max(int(counts_I.max(initial=0)), 1))
         self._share_I = share_I.astype(np.float32)
         self._popularity_S, self._order = GrowingRows(np.zeros(0, np.float32)), IdOrder()
+        self.tower, self._read_lock = tower, threading.Lock()
+        self._read = read or (np.zeros(0, np.int64), np.zeros((0, 1), np.float32))
         if isinstance(retriever, VectorRetriever):
+            trained_TD = retriever.item_vectors_ID[counts_I > 0]
+            self._length = float(np.linalg.norm(trained_TD, axis=1).mean()) if len(trained_TD) else 1.0
             dim = retriever.item_vectors_ID.shape[1]
             self._vectors_SD = GrowingRows(np.zeros((0, dim), np.float32))
             self._units_SD = GrowingRows(np.zeros((0, dim), np.float32))
         self._derive(np.arange(len(self.item_ids)), self.item_ids)
+        if len(self._read[0]):
+            self._set_vectors(*self._read)
         self._index = index
         if index is None and isinstance(retriever, VectorRetriever):
             self._index = build_index(self.item_ids, self._vectors_SD.rows, index_config)
@@ -89,9 +106,14 @@ class Recommender:
         cold = np.flatnonzero(counts_I == 0)
         if len(cold):
             neighbours_IK[cold], weights_IK[cold] = regression.neighbours([items[int(code)] for code in cold])
+        tower, read = retriever.content_tower(), None
+        if tower is not None and len(cold):
+            vectors_CD, said_C = tower.vectors([items[int(code)] for code in cold])
+            read = cold[said_C], vectors_CD[said_C]
         return cls(
             vocabulary, retriever, regression,
             counts_I=counts_I, neighbours_IK=neighbours_IK, weights_IK=weights_IK, index_config=index,
+            tower=tower, read=read,
         )  # fmt: skip
 
     def save(self, folder: Path) -> None:
@@ -105,7 +127,11 @@ class Recommender:
             "counts": self.counts_I,
             "neighbours": self._neighbours_SK.rows[:items],
             "weights": self._weights_SK.rows[:items],
+            "read_codes": self._read[0],
+            "read_vectors": self._read[1],
         }
+        if self.tower is not None:
+            self.tower.save(folder)
         save_file({name: np.ascontiguousarray(array) for name, array in slots.items()}, folder / SLOTS_FILE)
         if self._index is not None:
             self._index.save(folder / INDEX_FOLDER)
@@ -121,6 +147,8 @@ class Recommender:
             counts_I=slots["counts"],
             neighbours_IK=slots["neighbours"],
             weights_IK=slots["weights"],
+            tower=ContentTower.load(folder),
+            read=(slots["read_codes"], slots["read_vectors"]) if "read_codes" in slots else None,
             index=_load_fitting(folder / INDEX_FOLDER, vocabulary),
         )
 
@@ -220,7 +248,26 @@ class Recommender:
             with self._lock:
                 self._place(changed, *found)
                 self._contents.update((item_id, contents[item_id]) for item_id in changed)
+            self._read_items([latest[item_id] for item_id in changed])
         return [self._slots[str(item["item_id"])] for item in items]
+
+    def _read_items(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """Gives placed items the tower's vectors, some at a time: all of them are found before texts are encoded."""
+        if self.tower is None:
+            return
+        for first in range(0, len(items), ITEMS_PER_READING):
+            block = items[first : first + ITEMS_PER_READING]
+            try:
+                with self._read_lock:
+                    vectors_QD, said_Q = self.tower.vectors(block)
+            except InputError as error:
+                LOG.warning("new items go by their neighbours alone: %s", error)
+                return
+            with self._lock:
+                slots_Q = np.array([self._slots[str(item["item_id"])] for item in block])[said_Q]
+                self._set_vectors(slots_Q, vectors_QD[said_Q])
+                if self._index is not None and len(slots_Q):
+                    self._index.upsert([self.item_ids[slot] for slot in slots_Q], self._vectors_SD.rows[slots_Q])
 
     def trained(self, item_id: str) -> bool:
         """Whether the item has training history, and with it a vector of its own."""
@@ -248,12 +295,16 @@ class Recommender:
         self._popularity_S.rows[slots_Q] = self._blend(self._share_I[None], slots_Q)[0]
         self._order.extend(fresh)
         if isinstance(self.retriever, VectorRetriever):
-            vectors_QD = self._vectors(self.retriever.item_vectors_ID, slots_Q)
-            norms_Q1 = np.linalg.norm(vectors_QD, axis=1, keepdims=True)
             self._vectors_SD.grow(len(fresh))
             self._units_SD.grow(len(fresh))
-            self._vectors_SD.rows[slots_Q] = vectors_QD
-            self._units_SD.rows[slots_Q] = vectors_QD / np.maximum(norms_Q1, 1e-12)
+            self._set_vectors(slots_Q, self._vectors(self.retriever.item_vectors_ID, slots_Q))
+
+    def _set_vectors(self, slots_Q: Ints, vectors_QD: Floats) -> None:
+        """An untrained item's vector gets the mean length of the trained ones; zeros stay."""
+        units_QD = vectors_QD / np.maximum(np.linalg.norm(vectors_QD, axis=1, keepdims=True), 1e-12)
+        trained_Q = (slots_Q < len(self.counts_I)) & (self.counts_I[np.minimum(slots_Q, len(self.counts_I) - 1)] > 0)
+        self._vectors_SD.rows[slots_Q] = np.where(trained_Q[:, None], vectors_QD, self._length * units_QD)
+        self._units_SD.rows[slots_Q] = units_QD
 
     def _vectors(self, vectors_ID: Floats, slots_Q: Ints) -> Floats:
         """The weighted mean of the neighbours' vectors, one neighbour at a time: memory stays [Q x D]."""

@@ -18,6 +18,7 @@ from training.contracts.errors import InputError, Problem, nearest
 from training.features.sequences import Moments
 from training.features.vocabulary import Codes
 from training.metrics import Bools, Floats, top_k
+from training.models.content_tower import ContentTower
 
 WEIGHTS_FILE = "weights.safetensors"
 MODEL_FILE = "model.json"
@@ -59,6 +60,10 @@ class Retriever(ABC):
     @abstractmethod
     def from_state(cls, arrays: dict[str, npt.NDArray[Any]], settings: dict[str, Any]) -> Self:
         """The retriever that `state` came from."""
+
+    def content_tower(self) -> ContentTower | None:
+        """What makes vectors of items that were not trained on, where the retriever has learnt it."""
+        return None
 
     def search(self, histories: Sequence[Codes], k: int, allowed_BI: Bools | None = None) -> tuple[Codes, Floats]:
         """codes_BK and scores_BK, best first, ties by item_id; a score of -inf marks what is not allowed."""

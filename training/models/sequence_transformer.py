@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,7 +19,9 @@ from training.features.sequences import Int64s, Moments
 from training.features.vocabulary import Codes
 from training.metrics import Floats
 from training.models.attention import Attention, spans_of
+from training.models.content_tower import ContentTower
 from training.models.dropout import Dropout, RowDropout
+from training.models.item_content import HEADS as ITEM_HEADS
 from training.models.item_content import ItemContent
 from training.models.repetition import Repetition
 from training.models.retriever import NO_GAIN, Gain, VectorRetriever, gain_by_item
@@ -54,6 +56,14 @@ class TransformerConfig(BaseModel):
         description="elapsed times with an attention bias of their own, each twice as long as the one before, from a "
         "second on; where the shop's times are more than an order",
     )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> Self:
+        if self.dim % self.heads:
+            raise ValueError(f"dim {self.dim} is not a multiple of heads {self.heads}")
+        if self.dim % ITEM_HEADS:
+            raise ValueError(f"dim {self.dim} is odd: an item's content is fused by {ITEM_HEADS} heads")
+        return self
 
 
 def attention_of(config: TransformerConfig) -> Attention:
@@ -183,6 +193,11 @@ class SequenceTransformer(VectorRetriever):
     @property
     def item_vectors_ID(self) -> Floats:
         return self._item_vectors_ID
+
+    def content_tower(self) -> ContentTower | None:
+        """None in a loaded one: a bundle keeps it beside the retriever."""
+        content = self.tower.content
+        return None if content is None or content.reader is None else ContentTower.of(content, content.reader)
 
     def users(self, histories: Sequence[Codes], times_us: Moments = None) -> tuple[Floats, list[Gain]]:
         vectors_BD = np.zeros((len(histories), self.tower.config.dim), np.float32)

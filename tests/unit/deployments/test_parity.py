@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deployments.config import BreakerConfig, RequestConfig
-from tests.parity import assert_served_as_trained
+from tests.parity import assert_examples_as_served, assert_served_as_trained
 from tests.serving_shop import BRANDS, ITEMS_EACH, Home, Serving, client_of, serve_in_process, wait_until
+from training.contracts.shop import Shop
 from training.features.ranking import RankingState, RequestFacts
 
 STREAMS = 30
@@ -67,6 +68,8 @@ def test_every_input_is_equal_to_the_bit(home: Home, tmp_path: Path, *, trained_
     state = RankingState.load(folder / "ranking_state.json")
     assert len(asked) >= STREAMS
     assert_served_as_trained(store, tmp_path / "export", state, asked)
+    upstream = home.bundles.fetch(home.registry.shop_id, "recommender", recommender)
+    assert assert_examples_as_served(Shop(tmp_path / "export"), upstream, state) >= STREAMS // 3
     serving.live.close()
 
 

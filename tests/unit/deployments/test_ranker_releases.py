@@ -51,6 +51,23 @@ def test_missing_names_the_ranker_until_there_is_one(home: Home, serving: Servin
         assert models[1]["metrics"] == {"auc": 0.5}
 
 
+def test_a_trained_ranker_says_its_probabilities_beside_what_orders(
+    home: Home, serving: Serving, recommender: str
+) -> None:
+    with client_of(serving) as http:
+        assert {str(item["probabilities"]) for item in http.post("/v1/recommendations", json=BODY).json()["items"]} == {
+            "{}"
+        }
+        ranker = home.publish_ranker(recommender, weights=(-1.0,))
+        take_up(serving, http, retriever=recommender, ranker=ranker.version)
+        items = http.post("/v1/recommendations", json=BODY).json()["items"]
+        assert all(item["probabilities"].keys() == {"click"} for item in items)
+        assert all(0 < item["probabilities"]["click"] < 1 for item in items)
+        assert [item["probabilities"]["click"] for item in items] == pytest.approx(
+            [1 - item["score"] for item in items], abs=1e-9
+        )
+
+
 def test_promotion_and_rollback_of_the_ranker_drop_no_answer(home: Home, serving: Serving, recommender: str) -> None:
     with client_of(serving) as http:
         first, second = home.publish_ranker(recommender), home.publish_ranker(recommender, first_weight=-1.0)

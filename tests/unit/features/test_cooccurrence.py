@@ -46,3 +46,18 @@ def test_histories_of_one_item_tell_nothing() -> None:
     assert not cooccurrence_vectors(Sequences.of([np.array([0], np.int32)] * 3), 5, 2).any()
     assert not cooccurrence_vectors(Sequences.of([]), 5, 2).any()
     assert cooccurrence_vectors(Sequences.of([np.array([0], np.int32)]), 1, 2).shape == (1, 2)
+
+
+def test_unknown_items_are_passed_over() -> None:
+    known, gaps = [0, 1, 2, 0, 1], [-1, 0, 1, -1, 2, 0, -1, 1]
+    plain_ID, passed_ID = (
+        cooccurrence_vectors(Sequences.of([np.array(codes, np.int32)] * 4), 4, 2) for codes in (known, gaps)
+    )
+    assert plain_ID.any()
+    assert np.array_equal(plain_ID, passed_ID)
+
+
+def test_a_smaller_window_sees_less_far() -> None:
+    sequences = Sequences.of([np.array([0, 1, 2], np.int32), np.array([3, 4], np.int32)] * 3)
+    near_ID, far_ID = (cooccurrence_vectors(sequences, 5, 2, window=window, fading=0.0) for window in (1, 2))
+    assert not np.allclose(near_ID @ near_ID.T, far_ID @ far_ID.T)

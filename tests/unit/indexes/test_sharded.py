@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from training.indexes.config import IndexConfig
 from training.indexes.registry import build_index
-from training.indexes.sharded import Change, InProcessShard, ShardedIndex, ShardPort, split_ids
+from training.indexes.sharded import ShardedIndex, split_ids
+from training.indexes.shards import Change, InProcessShard, ShardPort
 from training.metrics import Bools, Floats, Ints
 
 NAMES = [f"item-{n:02d}" for n in range(24)]

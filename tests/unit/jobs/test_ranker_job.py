@@ -2,114 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
-import torch
 
-from training.bundles.registry import Registry
-from training.bundles.store import BundleStore
-from training.contracts.errors import InputError, ShopkeeperError
-from training.contracts.shop import Shop, ShopInfo, new_shop
-from training.features.ranking import RankingState
-from training.features.sequences import interest_histories, leave_one_out
-from training.features.vocabulary import Vocabulary
-from training.jobs.batch import RECOMMENDATIONS, RankBatch, user_histories
-from training.jobs.job import FitResult, LocalReport
-from training.jobs.publish import publish
-from training.jobs.ranker import JOB, RankerConfig, load
-from training.jobs.ranker_calibration import calibrated, keeps_retrievals_order
-from training.jobs.ranker_data import RankerData
-from training.jobs.ranker_judging import two_stages
+from tests.brand_shop import EVENTS, SMALL, USERS, Fitted, fitted, write_recommender, write_shop
+from training.contracts.errors import ShopkeeperError
+from training.features.ranking import BASE_FEATURES
+from training.jobs.ranker import JOB, RankerConfig
+from training.jobs.ranker_baselines import fit_baseline
+from training.jobs.ranker_judging import judged, margins
+from training.jobs.replays import outcomes
 from training.jobs.slates import served_slates
-from training.models.popularity import Popularity, training_counts
 from training.models.ranker import load_ranker
-from training.models.ranker_network import RankerNetwork
-from training.models.recommender import Recommender
-
-BRANDS, ITEMS_EACH, USERS, EVENTS = 6, 5, 120, 8
-START = datetime(2026, 1, 1, tzinfo=UTC)
-SMALL = {"epochs": 3, "negatives": 8, "choices": 400, "learning_rate": 0.01}
-
-
-def write_shop(path: Path, *, log: bool, ordinal: bool = False) -> Shop:
-    """Users view their brand; of each slate they click what is of it, and buy half of that."""
-    rng = np.random.default_rng(0)
-    items = [
-        {"item_id": f"i{n:02d}", "brand": f"b{n % BRANDS}", "category": ["all"]} for n in range(BRANDS * ITEMS_EACH)
-    ]
-    events, answers = [], []
-    for user in range(USERS):
-        for step in range(EVENTS):
-            when = START + timedelta(hours=0 if ordinal else int(rng.integers(20)), days=step)
-            common = {"user_id": f"u{user:03d}", "timestamp": when, "context": {"device": "mobile"}}
-            slate = rng.permutation(BRANDS * ITEMS_EACH)[:6].tolist()
-            own = [item for item in slate if item % BRANDS == user % BRANDS]
-            name = f"r{user}-{step}"
-            if log:
-                entries = [
-                    {"item_id": f"i{item:02d}", "position": place, "score": 0.0, "propensity": 1.0}
-                    for place, item in enumerate(slate)
-                ]
-                answers.append({
-                    "recommendation_id": name, "user_id": common["user_id"], "as_of": when - timedelta(seconds=9),
-                    "slate": entries,
-                })  # fmt: skip
-            kinds = ["view", "purchase"] if rng.random() < 0.5 else ["view"]
-            item = own[0] if own and log else int(rng.integers(ITEMS_EACH)) * BRANDS + user % BRANDS
-            for kind in kinds:
-                events.append({
-                    **common, "event_id": f"{name}{kind}", "type": kind, "item_id": f"i{item:02d}",
-                    "recommendation_id": name if own and log else None,
-                })  # fmt: skip
-    info = ShopInfo(
-        shop_id="brands", reference_date=START + timedelta(days=30), positive_types=("view",), ordinal_time=ordinal,
-    )  # fmt: skip
-    with new_shop(path, info) as writer:
-        writer.write("items", pa.Table.from_pylist(items))
-        writer.write("events", pa.Table.from_pylist(events).drop_columns(["context"]))
-        if answers:
-            writer.write("recommendations", pa.Table.from_pylist(answers))
-    return Shop(path)
-
-
-def write_recommender(shop: Shop, home: Path) -> Path:
-    items = shop.table("items").to_pylist()
-    vocabulary = Vocabulary([item["item_id"] for item in items])
-    histories = interest_histories(shop.table("events"), vocabulary, shop.info.positive_types)
-    counts_I = training_counts(leave_one_out(histories).train, len(vocabulary))
-    Recommender.build(vocabulary, Popularity(counts_I), counts_I, items).save(home / "files")
-    result = FitResult(
-        folder=home / "files", model="popularity", metrics={}, validation={}, baselines={}, train_seconds=0.0,
-        cpu_seconds=0.0, examples_per_second=0.0,
-    )  # fmt: skip
-    store, registry = BundleStore(home / "bundles"), Registry(home / "releases", shop.info.shop_id)
-    manifest = publish(
-        result, job="recommender", shop=shop, config=RankerConfig(), store=store, registry=registry
-    )  # fmt: skip
-    return store.fetch(shop.info.shop_id, "recommender", manifest.version)
-
-
-def fitted(
-    folder: Path, *, log: bool, ordinal: bool = False, **changes: object
-) -> tuple[RankerConfig, RankerData, FitResult]:
-    shop = write_shop(folder / "shop", log=log, ordinal=ordinal)
-    upstream = {"recommender": str(write_recommender(shop, folder / "home"))}
-    config = RankerConfig.model_validate({**SMALL, **changes, "upstream": upstream})
-    data = JOB.load(shop, config)
-    return config, data, JOB.fit(config, data, LocalReport(folder / "checkpoints"), folder / "bundle")
 
 
 @pytest.fixture(scope="module")
-def logged(tmp_path_factory: pytest.TempPathFactory) -> tuple[RankerConfig, RankerData, FitResult]:
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     return fitted(tmp_path_factory.mktemp("logged"), log=True)
 
 
-def test_labels_follow_the_funnel_and_the_slate(logged: tuple[RankerConfig, RankerData, FitResult]) -> None:
+def test_labels_follow_the_funnel_and_the_slate(logged: Fitted) -> None:
     slates = served_slates(logged[1].shop, newest=10**6)
     assert len(slates) == USERS * EVENTS
     labels_NH = np.concatenate([slate.labels_CH for slate in slates])
@@ -118,34 +32,30 @@ def test_labels_follow_the_funnel_and_the_slate(logged: tuple[RankerConfig, Rank
     assert 0 < labels_NH[:, 2].sum() < labels_NH[:, 0].sum()
 
 
-def test_slates_are_split_by_time(logged: tuple[RankerConfig, RankerData, FitResult]) -> None:
+def test_slates_are_split_by_time(logged: Fitted) -> None:
     slates = logged[1].slates
     ends = [(min(s.as_of_us for s in part.slates), max(s.as_of_us for s in part.slates)) for part in slates.values()]
     assert ends[0][1] < ends[1][0]
     assert ends[1][1] < ends[2][0]
 
 
-def test_the_better_ranker_is_bundled_with_its_upstream(logged: tuple[RankerConfig, RankerData, FitResult]) -> None:
+def test_the_better_ranker_is_bundled_with_its_upstream(logged: Fitted) -> None:
     _, data, result = logged
     assert result.upstream["recommender"]
-    assert set(result.baselines) | {result.model} == {"din", "wide_and_deep", "logistic_regression"}
+    assert set(result.baselines) | {result.model} == {
+        "din", "mean_pooling", "wide_and_deep", "logistic_regression",
+    }  # fmt: skip
     assert result.metrics["auc"] > 0.8
     assert result.metrics["two_stage_ndcg@10"] > result.metrics["one_stage_ndcg@10"]
-    assert any("bootstrap" in note or "95 %" in note for note in result.notes)
+    scores = {**result.baselines, result.model: result.metrics}
+    for other in scores.keys() - {"din"}:
+        (said,) = (note for note in result.notes if note.startswith(f"din above {other} ") and " AUC " in note)
+        assert float(said.split(" by ")[1].split()[0]) == pytest.approx(
+            scores["din"]["auc"] - scores[other]["auc"], abs=1e-4
+        )
     ranker = load_ranker(result.folder)
     probabilities = ranker.predict(data.slates["test"].inputs)
     assert all(((one >= 0) & (one <= 1)).all() for one in probabilities)
-
-
-def test_a_score_depends_on_neither_batch_nor_other_candidates(
-    logged: tuple[RankerConfig, RankerData, FitResult],
-) -> None:
-    _, data, result = logged
-    ranker, inputs = load_ranker(result.folder), data.test_choices.inputs[:20]
-    together = ranker.predict(inputs)
-    for one, expected_CH in zip(inputs, together, strict=True):
-        half = one._replace(features_CF=one.features_CF[::2], codes_CK=one.codes_CK[::2])
-        assert np.abs(ranker.predict([half])[0] - expected_CH[::2]).max() < 1e-5
 
 
 def test_a_shop_without_a_log_learns_from_what_was_chosen(tmp_path: Path) -> None:
@@ -169,76 +79,80 @@ def test_where_times_are_only_an_order_each_users_last_choice_is_test(tmp_path: 
     }
 
 
-def test_a_network_that_gains_nothing_leaves_retrievals_order(
-    logged: tuple[RankerConfig, RankerData, FitResult],
-) -> None:
-    _, data, _ = logged
-    config = RankerConfig()
-    torch.manual_seed(0)
-    network = RankerNetwork(data.state.sizes(), config.network, "din")  # reads nothing: its inputs have no scale yet
-    with torch.no_grad():
-        for weights in network.parameters():
-            weights.zero_()
-    ranker = calibrated(network, "din", config.network, data)
-    assert keeps_retrievals_order(ranker)
-    inputs = data.test_choices.inputs
-    for one, found_CH in zip(inputs, ranker.predict(inputs), strict=True):
-        assert len(np.unique(ranker.order(found_CH))) == len(np.unique(one.features_CF[:, 0]))
-    metrics = two_stages(ranker, data)
-    assert metrics["two_stage_ndcg@10"] == pytest.approx(metrics["one_stage_ndcg@10"])
-
-
-def test_a_bundle_is_judged_with_the_vocabularies_it_was_trained_with(
-    logged: tuple[RankerConfig, RankerData, FitResult],
-) -> None:
-    config, data, _ = logged
-    vocabularies = {**data.state.vocabularies, "brand": ["b0"]}
-    fewer = RankingState.model_validate({**data.state.model_dump(), "vocabularies": vocabularies})
-    again = load(data.shop, config, fewer)
-    assert again.state.sizes()["brand"] == 2
-    brands = {code for one in again.slates["test"].inputs for code in one.codes_CK[:, 3].tolist()}
-    assert brands == {0, 1}
-
-
-def test_batches_are_ranked_as_they_are_served(
-    logged: tuple[RankerConfig, RankerData, FitResult], tmp_path: Path
-) -> None:
-    config, data, result = logged
-    store, registry = BundleStore(tmp_path / "bundles"), Registry(tmp_path / "releases", data.shop.info.shop_id)
-    manifest = publish(result, job="ranker", shop=data.shop, config=config, store=store, registry=registry)
-    bundle = store.fetch(data.shop.info.shop_id, "ranker", manifest.version)
-    rows = RankBatch(str(bundle), 5, str(data.shop.path))(next(user_histories(data.shop)).slice(0, 3))
-    assert rows.schema == RECOMMENDATIONS
-    assert rows["rank"].to_pylist() == [1, 2, 3, 4, 5] * 3
-    scores = rows["score"].to_numpy().reshape(3, 5)
-    assert (np.diff(scores, axis=1) <= 0).all()
-
-
-def test_another_vocabulary_or_other_columns_are_refused_with_the_difference(
-    logged: tuple[RankerConfig, RankerData, FitResult], tmp_path: Path
-) -> None:
-    folder = tmp_path / "bundle"
-    folder.mkdir()
-    for file in logged[2].folder.iterdir():
-        (folder / file.name).write_bytes(file.read_bytes())
-    settings = json.loads((folder / "ranker.json").read_text())
-    if "sizes" not in settings:
-        pytest.skip("the logistic regression was the best")
-    settings["sizes"]["brand"] += 1
-    settings["reads"]["context"][0] = "gone"
-    (folder / "ranker.json").write_text(json.dumps(settings))
-    with pytest.raises(InputError) as refused:
-        load_ranker(folder)
-    assert "gone" in str(refused.value)
-    assert "brand" in str(refused.value)
-
-
 def test_a_loss_that_is_no_number_stops_with_the_step(tmp_path: Path) -> None:
     with pytest.raises(ShopkeeperError, match="step"):
         fitted(tmp_path, log=True, learning_rate=1e30, largest_loss=1.01)
 
 
-def test_a_finished_training_is_taken_up_from_its_checkpoint(tmp_path: Path) -> None:
-    config, data, result = fitted(tmp_path, log=True, epochs=1)
-    again = JOB.fit(config, data, LocalReport(tmp_path / "checkpoints"), tmp_path / "again")
-    assert again.validation == result.validation
+def test_what_was_taken_together_is_no_negative(tmp_path: Path) -> None:
+    """Half of the users end with two views of one moment, the others have them just before."""
+    shop = write_shop(tmp_path / "shop", log=False, baskets=True)
+    upstream = {"recommender": str(write_recommender(shop, tmp_path / "home"))}
+    data = JOB.load(shop, RankerConfig.model_validate({**SMALL, "upstream": upstream}))
+    together: dict[tuple[str, int], set[str]] = {}
+    events = shop.table("events", ["user_id", "timestamp", "item_id"])
+    moments_us = events["timestamp"].cast("int64").to_pylist()
+    for user, moment_us, item_id in zip(
+        events["user_id"].to_pylist(), moments_us, events["item_id"].to_pylist(), strict=True
+    ):
+        together.setdefault((user, moment_us), set()).add(item_id)
+    for choices in (data.choices["validation"], data.test_choices, data.slates["test"]):
+        assert len(choices)
+        for slate in choices.slates:
+            negatives = {
+                item_id
+                for item_id, labels in zip(slate.item_ids, slate.labels_CH, strict=True) if not labels.any()
+            }  # fmt: skip
+            assert negatives.isdisjoint(together[slate.user_id, slate.as_of_us])
+    assert any(slate.labels_CH[:, 0].sum() > 1 for slate in data.test_choices.slates)
+
+
+def test_attention_is_at_least_as_good_on_validation_as_the_network_it_is_trained_on(logged: Fitted) -> None:
+    lines = logged[2].curve
+    without = max(line["auc"] for line in lines if not line["kind"])
+    assert [line["kind"] for line in lines] == sorted(line["kind"] for line in lines)
+    assert {line["kind"] for line in lines} == {0, 1, 2}
+    assert logged[2].validation["auc"] >= without - 1e-9
+
+
+def test_nothing_trained_on_or_chosen_by_is_anybodys_last_choice(tmp_path: Path) -> None:
+    _, data, _ = fitted(tmp_path, log=False, epochs=1)
+    last = {(slate.user_id, slate.as_of_us) for slate in data.test_choices.slates}
+    chosen_by = {(slate.user_id, slate.as_of_us) for slate in data.choices["validation"].slates}
+    assert last
+    assert chosen_by
+    for part in (data.slates["train"], data.slates["validation"], data.choices["train"], data.choices["validation"]):
+        assert last.isdisjoint((slate.user_id, slate.as_of_us) for slate in part.slates)
+    assert chosen_by.isdisjoint((slate.user_id, slate.as_of_us) for slate in data.slates["train"].slates)
+
+
+def test_no_slate_that_is_learnt_from_tells_of_a_choice_that_two_stages_are_judged_by(logged: Fitted) -> None:
+    data = logged[1]
+    judged_by = {(slate.user_id, slate.as_of_us) for slate in data.test_choices.slates}
+    assert judged_by
+    assert judged_by.isdisjoint(outcomes([*data.slates["train"].slates, *data.slates["validation"].slates]))
+    held = {(slate.user_id, slate.as_of_us) for slate in data.choices["validation"].slates}
+    assert held.isdisjoint(outcomes(data.slates["train"].slates))
+    assert outcomes(data.slates["test"].slates) & judged_by
+
+
+def test_probabilities_of_later_slates_are_calibrated(logged: Fitted) -> None:
+    _, data, result = logged
+    metrics = judged(load_ranker(result.folder), data.slates["test"], data.heads)
+    assert metrics["ece"] < 0.05
+    assert metrics["ece"] == pytest.approx(result.metrics["ece"], abs=1e-6)
+
+
+def test_a_margin_over_oneself_is_none_and_over_chance_is_sure(logged: Fitted) -> None:
+    _, data, result = logged
+    ranker, (chance, _) = load_ranker(result.folder), fit_baseline(data)
+    blank = {"weights": (0.0,) * len(BASE_FEATURES)}
+    chance.by_head = {name: head.model_copy(update=blank) for name, head in chance.by_head.items()}
+    same, same_by_user, above, above_by_user = margins(
+        {"it": ranker, "itself": ranker, "chance": chance}, "it", data, seed=0
+    )
+    assert "+0.0000 AUC (95 % of users drawn: +0.0000 +0.0000)" in same
+    assert "+0.0000 GAUC" in same_by_user
+    for said in (above, above_by_user):
+        low, high = (float(bound) for bound in said.rstrip(")").split()[-2:])
+        assert 0.2 < low < high

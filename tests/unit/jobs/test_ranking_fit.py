@@ -12,7 +12,7 @@ from training.contracts.shop import Shop, ShopInfo, new_shop
 from training.features.ranking import BASE_FEATURES
 from training.features.sequences import Split, interest_histories, leave_one_out
 from training.features.vocabulary import Vocabulary
-from training.jobs.ranking_fit import Replay, fit_ranking
+from training.jobs.ranking_fit import Choice, Replay, _gains, fit_ranking
 from training.models.popularity import Popularity, training_counts
 from training.models.recommender import Recommender
 
@@ -86,3 +86,10 @@ def test_without_a_choice_to_learn_from_the_order_stays(shop: Shop, fitted: tupl
     features_CF = np.zeros((3, len(BASE_FEATURES)), np.float32)
     features_CF[:, 0] = [1, 3, 2]
     assert np.argsort(ranking.ranker.predict(features_CF)).tolist() == [0, 2, 1]
+
+
+def test_an_order_that_tells_nothing_apart_gains_nothing() -> None:
+    features_CF, chosen_C = np.arange(20, dtype=np.float32)[:, None], np.arange(20) == 4
+    found = [Choice(features_CF, chosen_C), None]
+    assert _gains(found, lambda features: np.zeros(len(features))).tolist() == [0, 0]
+    assert _gains(found, lambda features: -np.abs(features[:, 0] - 4.0).astype(np.float64)).tolist() == [1, 0]

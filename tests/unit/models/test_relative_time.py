@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from training.models.attention import spans_of
@@ -71,3 +72,9 @@ def test_a_bundle_from_before_there_was_time_still_loads(tmp_path: Path) -> None
         del document["settings"][name]
     model_file.write_text(json.dumps(document), encoding="utf-8")
     np.testing.assert_array_equal(load_retriever(tmp_path).score([HISTORY]), before.score([HISTORY]))
+
+
+@pytest.mark.parametrize(("dim", "heads"), [(30, 4), (15, 3)])
+def test_a_width_that_heads_cannot_share_is_refused(dim: int, heads: int) -> None:
+    with pytest.raises(ValueError, match=str(dim)):
+        TransformerConfig(dim=dim, heads=heads)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.brand_shop import SMALL, write_recommender, write_shop
 from tests.serving_shop import make_shop
 from training.contracts.errors import ShopkeeperError
 from training.jobs.job import LocalReport
@@ -90,6 +91,22 @@ def test_a_trial_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     report = TrialReport(whole, METRIC, again, again.kept.resume_from)
     run_trial(job, trial_config(whole, job.config, {}), shop, report, tmp_path / "bundle")
     assert [(line["epoch"], line["finished"]) for line in again.lines] == [(4, True)]
+
+
+def test_a_rankers_trial_comes_to_attention_and_its_settings_count(tmp_path: Path) -> None:
+    shop = write_shop(tmp_path / "shop", log=True)
+    base = {**SMALL, "upstream": {"recommender": str(write_recommender(shop, tmp_path / "home"))}}
+    given = study(job="ranker", space={"network.attention": {"choices": [2, 16]}}, max_epochs=2, base=base)
+    told = {}
+    for units in (2, 16):
+        told[units] = Told(tmp_path / f"kept-{units}")
+        config = trial_config(given, JOBS["ranker"].config, {"network.attention": units})
+        run_trial(JOBS["ranker"], config, shop, TrialReport(given, "auc", told[units]), tmp_path / "bundle")
+        assert [line["epoch"] for line in told[units].lines] == [0, 0, 1, 2]
+        assert told[units].lines[-1]["finished"]
+    below, above = ([line["score"] for line in one.lines] for one in told.values())
+    assert below[:2] == above[:2]
+    assert below[2:] != above[2:]
 
 
 def test_the_best_is_trained_as_its_base_says_and_a_trial_as_the_study_says() -> None:
