@@ -21,7 +21,8 @@ from training.features.item_facts import items_of
 from training.features.profile import EVENT_COLUMNS, EventHistory, Profile
 from training.features.ranking import RankingState, RequestFacts, ranking_inputs
 from training.jobs.past_shop import CANDIDATES
-from training.jobs.ranker import STATE_FILE, upstream_folder
+from training.jobs.ranker import STATE_FILE
+from training.jobs.upstream import upstream_folder
 from training.jobs.vision_batch import NEAREST, NearestBatch, image_paths
 from training.models.ranker import load_ranker
 from training.models.recommender import Recommender

@@ -116,3 +116,5 @@ class Job:
     selection_metric: str
     needs: tuple[str, ...] = ()
     """Jobs whose bundles' folders the config's `upstream` names."""
+    takes: tuple[str, ...] = ()
+    """Likewise, of jobs that the shop may have no bundle of."""
