@@ -78,6 +78,8 @@ class PhotoQuery(NamedTuple):
     most_items: int
     most_articles: int
     filter: str | None = None
+    text: str = ""
+    text_weight: float = 0.5
 
 
 class Article(NamedTuple):
@@ -94,6 +96,13 @@ class Seen(NamedTuple):
 
     version: str
     articles: list[Article]
+    view_age_ms: float = 0.0
+
+
+class Wordless(NamedTuple):
+    """The bundle has no texts of items that words could be compared with."""
+
+    version: str
     view_age_ms: float = 0.0
 
 

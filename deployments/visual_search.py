@@ -11,16 +11,18 @@ from typing import NamedTuple
 import numpy as np
 
 from deployments.live import LiveShop
-from deployments.messages import Article, PhotoQuery, Refused, Seen
+from deployments.messages import Article, PhotoQuery, Refused, Seen, Wordless
 from deployments.photos import PhotoReader
 from deployments.selection import Selection
 from deployments.state.images import ImageEntry
 from training.bundles.manifest import Manifest
 from training.features.images import Box, ImageFault, Picture, crop
-from training.models.visual_search import VisualSearch
+from training.models.mixed_search import MixedSearch
+from training.models.visual_search import Found, VisualSearch
 
 LOGGER = logging.getLogger("shopkeeper.visual_search")
-PAGE_IMAGES = 16
+PAGE_IMAGES, PAGE_TEXTS = 16, 64
+Answer = Seen | Wordless | Refused
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -39,7 +41,7 @@ class PhotoSearch:
     def __init__(self, model: VisualSearch, live: LiveShop, *, from_seq: int) -> None:
         self.model, self.live = model, live
         self.photos = PhotoReader()
-        self._seq = from_seq
+        self._seq, self._texts_seq = from_seq, from_seq
         self._lock = threading.Lock()
 
     @classmethod
@@ -60,8 +62,18 @@ class PhotoSearch:
             for run in _runs(entries):
                 self._take(run)
             self._seq = entries[-1].seq
+        self._follow_texts()
 
-    def answer(self, queries: Sequence[PhotoQuery]) -> list[Seen | Refused]:
+    def _follow_texts(self) -> None:
+        """Read what items say now; those deleted are masked by the catalogue."""
+        texts = self.model.texts
+        while texts and (entries := self.live.store.catalogue_since(self._texts_seq, limit=PAGE_TEXTS)):
+            items = {entry.item_id: entry.item for entry in entries if entry.item}
+            with self._lock:
+                texts.upsert(list(items.values()))
+            self._texts_seq = entries[-1].seq
+
+    def answer(self, queries: Sequence[PhotoQuery]) -> list[Answer]:
         """What is looked at in all of the photos shares one pass of the model."""
         age_ms = self.live.age_ms()
         pictures = self.photos.read_all([query.data for query in queries])
@@ -72,7 +84,7 @@ class PhotoSearch:
             return [
                 Refused(query.version, picture.kind, picture.reason, age_ms)
                 if isinstance(picture, ImageFault)
-                else self._seen(query, found, np.stack([next(vectors) for _ in found]), age_ms)
+                else self._answer(query, found, np.stack([next(vectors) for _ in found]), age_ms)
                 for query, picture, found in zip(queries, pictures, views, strict=True)
             ]
 
@@ -84,8 +96,13 @@ class PhotoSearch:
         found = [View(one.box, one.label, one.score, crop(picture, one.box)) for one in articles]
         return [*found, View(WHOLE, None, 1.0, picture)]
 
-    def _seen(self, query: PhotoQuery, views: list[View], vectors_VD: np.ndarray, age_ms: float) -> Seen:
-        nearest = self.model.search(vectors_VD, query.most_items, self._allowed(query.filter))
+    def _answer(self, query: PhotoQuery, views: list[View], vectors_VD: np.ndarray, age_ms: float) -> Seen | Wordless:
+        if query.text and self.model.texts is None:
+            return Wordless(query.version, age_ms)
+        search: Callable[..., list[Found]] = self.model.search
+        if query.text and self.model.texts is not None:
+            search = MixedSearch(self.model, self.model.texts.encode([query.text])[0], query.text_weight)
+        nearest = search(vectors_VD, query.most_items, self._allowed(query.filter))
         articles = [
             Article(view.box, view.label, view.score, items) for view, items in zip(views, nearest, strict=True)
         ]

