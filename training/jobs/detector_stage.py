@@ -42,7 +42,7 @@ class DetectorStage:
         self.epochs, self.learning_rate = self.settings.epochs, self.settings.learning_rate
         self.pictures_per_step = self.settings.pictures_per_step
         self.steps_per_epoch = max(1, len(data.scenes["train"]) // (self.pictures_per_step * workers.size))
-        self.augmentation = SceneAugmentation(config.augmentation)
+        self.augmentation = SceneAugmentation(config.augmentation.within(config.detector.epochs))
         centres_A2, sizes_A = cells_of(self.settings.side, own.strides)
         self.cells = Cells(centres_A2=centres_A2.to(workers.device), sizes_A=sizes_A.to(workers.device))
 

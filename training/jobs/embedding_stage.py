@@ -46,8 +46,8 @@ class EmbeddingStage:
         self.network = EmbeddingNetwork(build_backbone(config.backbone, train.side), config.dim)
         self.head = MetricHead(len(labels), config)
         self.module = nn.ModuleDict({"network": self.network, "head": self.head})
-        self.augmentation = Augmentation(config.augmentation)
         self.epochs, self.learning_rate = config.epochs_for(views * len(train)), config.learning_rate
+        self.augmentation = Augmentation(config.augmentation.within(self.epochs))
         self.pictures_per_step = min(config.pictures_per_step, max(2, len(train) // workers.size))
         self.steps_per_epoch = len(train) // (self.pictures_per_step * workers.size)
 
@@ -74,7 +74,7 @@ class EmbeddingStage:
             targets_N = targets_B.repeat(self.views)
             e_ND = self.network(views_NCHW).float()
             return self.head(e_ND, targets_N) + self.config.contrast * view_contrast(e_ND, targets_N)
-        share = float(rng.beta(self.config.augmentation.mixup, self.config.augmentation.mixup)) if self._mixes else 1.0
+        share = float(rng.beta(self.augmentation.config.mixup, self.augmentation.config.mixup)) if self._mixes else 1.0
         seen_BCHW = self.augmentation(x_BCHW, chance)
         partner_B = torch.randperm(len(targets_B), generator=chance).to(targets_B.device)
         mixed_BCHW = seen_BCHW if share == 1.0 else seen_BCHW.lerp(seen_BCHW[partner_B], 1 - share)
@@ -84,7 +84,7 @@ class EmbeddingStage:
 
     @property
     def _mixes(self) -> bool:
-        return self.config.augmentation.mixup > 0
+        return self.augmentation.config.mixup > 0
 
     def settle(self) -> None:
         chance = Generator().manual_seed(0)

@@ -11,6 +11,8 @@ from training.models.backbone import BackboneConfig
 from training.models.graph_reranking import RerankConfig
 
 MORE_VIEWS_BELOW = 8.0
+SCALED = ("zoom", "turn", "stretch", "light", "tint", "cutout")
+FULL_STRENGTH_EPOCHS, LEAST_MIXED_STRENGTH = 40, 0.5
 FEWEST_EPOCHS, MOST_EPOCHS, VIEWS = 12, 60, 200_000
 
 
@@ -19,6 +21,9 @@ class AugmentationConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    strength: float | None = Field(
+        default=None, ge=0, le=2, description=f"times all below; by default epochs / {FULL_STRENGTH_EPOCHS}, at most 1"
+    )
     flip: bool = True
     zoom: float = Field(default=0.25, ge=0, lt=1, description="share of the side that is cut off or added, at most")
     shift: float = Field(default=0.08, ge=0, lt=1, description="share of the side")
@@ -27,7 +32,18 @@ class AugmentationConfig(BaseModel):
     light: float = Field(default=0.25, ge=0, lt=1, description="of brightness and contrast")
     tint: float = Field(default=0.08, ge=0, lt=1, description="of each colour by itself")
     cutout: float = Field(default=0.4, ge=0, lt=1, description="share of the side that a grey square may hide")
-    mixup: float = Field(default=0.2, ge=0, description="alpha of the mixing of two pictures; 0 mixes none")
+    mixup: float = Field(
+        default=0.2, ge=0, description=f"alpha of mixing two pictures; none at strengths below {LEAST_MIXED_STRENGTH}"
+    )
+
+    def within(self, epochs: int) -> AugmentationConfig:
+        """As strong as so many epochs bear: what is seen a dozen times is not yet known by heart."""
+        strength = self.strength if self.strength is not None else min(1.0, epochs / FULL_STRENGTH_EPOCHS)
+        scaled = {
+            name: strength * getattr(self, name) for name in ("zoom", "stretch", "light", "tint", "cutout", "turn")
+        }
+        mixup = self.mixup if strength >= LEAST_MIXED_STRENGTH else 0.0
+        return self.model_copy(update={**scaled, "mixup": mixup, "strength": 1.0})
 
 
 class DetectorConfig(BaseModel):
