@@ -86,7 +86,8 @@ class Candidates:
         if self.kind not in self.vectors:
             self.vectors[self.kind] = self._embedded(self.kind, progress)
         gallery = self.vectors[self.kind]["gallery"]
-        search.fill({shot.image_id: shot.item_id for shot in gallery.shots}, gallery.vectors_ND)
+        items = {shot.image_id: shot.item_id for shot in gallery.shots}
+        search.fill(items, gallery.vectors_ND, {shot.image_id: shot.label for shot in gallery.shots})
         return search
 
     def _texts(self, progress: Progress) -> ItemTexts | None:

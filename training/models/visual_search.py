@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -35,7 +36,7 @@ Found = list[tuple[str, float]]
 
 
 class VisualSearch:
-    """`index` holds the catalogue's images; `image_items` says of which item each is.
+    """`index` holds the catalogue's images; `image_items` and `image_labels` say of which item and label each is.
 
     Reading is safe from several threads, writing is for one at a time and not beside reading.
     """
@@ -57,6 +58,7 @@ class VisualSearch:
         self.texts = texts
         self.index: FaissIndex = build_index([], np.zeros((0, self.dim), np.float32), index)
         self.image_items: dict[str, str] = {}
+        self.image_labels: dict[str, str] = {}
 
     def embed(self, pictures: Sequence[Picture]) -> Floats:
         """Unit vectors_ND of pictures of any size."""
@@ -68,22 +70,27 @@ class VisualSearch:
         """The articles in a photo, best first; none where there is no detector."""
         return self.detector.detect(picture, most) if self.detector is not None else []
 
-    def fill(self, image_items: Mapping[str, str], vectors_ND: Floats) -> None:
-        """Put the catalogue's images into an empty index."""
+    def fill(
+        self, image_items: Mapping[str, str], vectors_ND: Floats, image_labels: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Put the catalogue's images into an empty index; an image without a label goes by its item."""
         self.index = build_index(list(image_items), vectors_ND, self.index.config)
         self.image_items = dict(image_items)
+        self.image_labels = {image_id: image_labels.get(image_id, item) for image_id, item in image_items.items()}
 
     def upsert_images(self, images: Mapping[str, tuple[str, Picture]]) -> None:
         """By image id, the item and a picture of it; searchable once this returns."""
         vectors_ND = self.embed([picture for _, picture in images.values()])
         self.index.upsert(list(images), vectors_ND)
+        known = {self.image_items[image_id]: label for image_id, label in self.image_labels.items()}
         self.image_items |= {image_id: item_id for image_id, (item_id, _) in images.items()}
+        self.image_labels |= {image_id: known.get(item_id, item_id) for image_id, (item_id, _) in images.items()}
 
     def delete_item(self, item_id: str) -> None:
         """Its images are found no more; nothing happens where it has none."""
         for image_id in [image for image, item in self.image_items.items() if item == item_id]:
             self.index.delete(image_id)
-            del self.image_items[image_id]
+            del self.image_items[image_id], self.image_labels[image_id]
 
     def search(self, vectors_ND: Floats, k: int, allowed_items: Callable[[str], bool] | None = None) -> list[Found]:
         """For each vector the k best items by their best image, ties by item id.
@@ -112,11 +119,18 @@ class VisualSearch:
     def _reranked(self, vector_D: Floats, slots_C: Ints, scores_C: Floats) -> tuple[Ints, Floats]:
         """The first candidates in their new order, the others behind them in their old one."""
         head = min(self.reranking.candidates, len(slots_C))
-        new_H = reranked_scores(vector_D, self.index.vectors_at(slots_C[:head]), self.reranking)
+        labels_H = self._labels(slots_C[:head])
+        new_H = reranked_scores(vector_D, self.index.vectors_at(slots_C[:head]), labels_H, self.reranking)
         order_H = np.lexsort((np.arange(head), -new_H))
         # What is not re-ranked stays behind, its scores too.
         behind = np.minimum(scores_C[head:], new_H.min()) if head < len(slots_C) else scores_C[head:]
         return np.concatenate([slots_C[order_H], slots_C[head:]]), np.concatenate([new_H[order_H], behind])
+
+    def _labels(self, slots_H: Ints) -> Ints:
+        """A number for each label among these images."""
+        labels = [self.image_labels[self.index.ids[slot]] for slot in slots_H.tolist()]
+        codes = {label: code for code, label in enumerate(dict.fromkeys(labels))}
+        return np.array([codes[label] for label in labels], np.int64)
 
     def _search_one(self, vector_D: Floats, k: int, allowed_S: Bools | None) -> Found:
         images = max(k, self.reranking.candidates)
@@ -150,8 +164,11 @@ class VisualSearch:
         if self.texts is not None:
             self.texts.save(folder / TEXTS_FOLDER)
         pq.write_table(
-            pa.table({"image_id": list(self.image_items), "item_id": list(self.image_items.values())},
-                     schema=pa.schema([("image_id", pa.string()), ("item_id", pa.string())])),
+            pa.table(
+                {"image_id": list(self.image_items), "item_id": list(self.image_items.values()),
+                 "label": [self.image_labels[image_id] for image_id in self.image_items]},
+                schema=pa.schema([(name, pa.string()) for name in ("image_id", "item_id", "label")]),
+            ),
             folder / IMAGES_FILE,
         )  # fmt: skip
         write_json(folder / MODEL_FILE, described)
@@ -171,6 +188,7 @@ class VisualSearch:
         search.index = load_index(folder / INDEX_FOLDER)
         columns = pq.read_table(folder / IMAGES_FILE).to_pydict()
         search.image_items = dict(zip(columns["image_id"], columns["item_id"], strict=True))
+        search.image_labels = dict(zip(columns["image_id"], columns["label"], strict=True))
         return search
 
 

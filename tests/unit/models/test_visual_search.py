@@ -126,7 +126,7 @@ def test_a_bundle_of_another_format_is_named(tmp_path: Path) -> None:
 def test_re_ranking_follows_the_neighbours() -> None:
     """The far candidate that belongs to the query's cluster comes before the near one that stands alone."""
     search = network_search(reranking=RerankConfig(neighbours=2))
-    angles = {"query-side-1": 0.25, "query-side-2": 0.5, "chain-end": 0.75, "alone": -0.7}
+    angles = {"query-side-1": 0.25, "query-side-2": 0.5, "chain-end": 0.75, "alone": -0.74}
     vectors = np.zeros((4, 8), np.float32)
     vectors[:, 0], vectors[:, 1] = np.cos(list(angles.values())), np.sin(list(angles.values()))
     search.fill({name: name for name in angles}, vectors)
@@ -135,3 +135,16 @@ def test_re_ranking_follows_the_neighbours() -> None:
     reranked = [item for item, _ in search.search(query, 4)[0]]
     assert plain.index("alone") < plain.index("chain-end")
     assert reranked.index("chain-end") < reranked.index("alone")
+
+
+def test_re_ranking_lets_images_of_one_label_speak_together() -> None:
+    search = network_search(reranking=RerankConfig(sharpness=10.0))
+    angles = {"odd-one": 0.1, "dress-1": 0.2, "dress-2": -0.22, "dress-3": 0.24}
+    vectors = np.zeros((4, 8), np.float32)
+    vectors[:, 0], vectors[:, 1] = np.cos(list(angles.values())), np.sin(list(angles.values()))
+    search.fill({name: name for name in angles}, vectors, {name: name.split("-")[0] for name in angles})
+    query = np.eye(8, dtype=np.float32)[:1]
+    assert search.reordered(False).search(query, 1)[0][0][0] == "odd-one"
+    assert [item for item, _ in search.search(query, 4)[0]] == ["dress-1", "dress-2", "dress-3", "odd-one"]
+    (own,) = search.search(vectors[:1], 1)
+    assert own[0][0] == "odd-one"
