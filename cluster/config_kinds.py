@@ -41,6 +41,7 @@ KINDS = {
     "recommender": ConfigKind("training/recommender*.yaml", "training.jobs.recommender:RecommenderConfig"),
     "study": ConfigKind("tuning/*.yaml", "tuning.config:StudyConfig", "tuning.space:findings"),
     "ranker": ConfigKind("training/ranker*.yaml", "training.jobs.ranker:RankerConfig"),
+    "vision": ConfigKind("training/vision*.yaml", "training.jobs.vision_config:VisionConfig"),
     "serving": ConfigKind("deployments/*.yaml", "deployments.config:ServingConfig"),
 }
 

@@ -58,6 +58,7 @@ class StageConfig(_Strict):
     profile_share: Share = 0.5
     retrieval_share: Share = 0.5
     ranking_share: Share = 0.8
+    visual_search_share: Share = 0.9
 
 
 class RequestConfig(_Strict):
@@ -67,6 +68,7 @@ class RequestConfig(_Strict):
     candidates: int = Field(default=100, ge=10, le=2000)
     store_threads: int = Field(default=4, ge=1, le=64)
     served_log_queue: int = Field(default=10_000, ge=1)
+    photos_mb: int = Field(default=128, ge=1, description="of photos and pictures that are looked at in one moment")
     stages: StageConfig = StageConfig()
     breaker: BreakerConfig = BreakerConfig()
 
@@ -77,6 +79,7 @@ class DeploymentsConfig(_Strict):
     gateway: DeploymentConfig = DeploymentConfig(num_cpus=0.3, max_ongoing_requests=512)
     retrieval: DeploymentConfig = DeploymentConfig(num_cpus=0.3)
     ranking: DeploymentConfig = DeploymentConfig(num_cpus=0.2)
+    visual_search: DeploymentConfig = DeploymentConfig(num_cpus=0.2)
 
     @model_validator(mode="after")
     def _one_gateway(self) -> DeploymentsConfig:

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from training.features.images import Box, FaultKind
 from training.features.profile import Profile
 from training.features.ranking import RankingInputs, RequestFacts
 
@@ -66,6 +67,51 @@ class Ranked(NamedTuple):
     inputs: RankingInputs
     heads: tuple[str, ...]
     probabilities_CH: npt.NDArray[np.float64]
+    view_age_ms: float = 0.0
+
+
+class PhotoQuery(NamedTuple):
+    """A photo's file, and how many articles in it, and items of each, are wanted from the bundle `version`."""
+
+    version: str
+    data: bytes
+    most_items: int
+    most_articles: int
+    filter: str | None = None
+    text: str = ""
+    text_weight: float = 0.5
+
+
+class Article(NamedTuple):
+    """Something in a photo, and the items nearest to it, best first; the last article is the whole photo."""
+
+    box: Box
+    label: str | None
+    score: float
+    items: list[tuple[str, float]]
+
+
+class Seen(NamedTuple):
+    """What is in a photo."""
+
+    version: str
+    articles: list[Article]
+    view_age_ms: float = 0.0
+
+
+class Wordless(NamedTuple):
+    """The bundle has no texts of items that words could be compared with."""
+
+    version: str
+    view_age_ms: float = 0.0
+
+
+class Refused(NamedTuple):
+    """Why the file is no photo that can be looked at."""
+
+    version: str
+    kind: FaultKind
+    reason: str
     view_age_ms: float = 0.0
 
 

@@ -14,6 +14,7 @@ import orjson
 
 from deployments.state.clock import to_us
 from deployments.state.events import EventRow, Outcome, StampedEvent, judge, stamp
+from deployments.state.images import MAX_TOTAL_BYTES, ImageEntry, Kept
 from deployments.state.records import (
     CatalogueEntry,
     Row,
@@ -26,6 +27,7 @@ from deployments.state.records import (
     merge,
     merge_items,
 )
+from deployments.state.sqlite_images import drop_images, write_images
 from deployments.state.sqlite_schema import migrate
 from deployments.state.store import MAX_RECOMMENDATIONS, StoreUnavailable, merged_alias, refuse_other_shop
 from training.contracts.errors import InputError, Problem
@@ -43,9 +45,16 @@ class SqliteStore:
 
     single_node = True
 
-    def __init__(self, path: Path, shop_id: str, *, max_recommendations: int = MAX_RECOMMENDATIONS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        shop_id: str,
+        *,
+        max_recommendations: int = MAX_RECOMMENDATIONS,
+        max_image_bytes: int = MAX_TOTAL_BYTES,
+    ) -> None:
         self.path = path
-        self._max_recommendations = max_recommendations
+        self._max_recommendations, self._max_image_bytes = max_recommendations, max_image_bytes
         self._idle: list[sqlite3.Connection] = []
         self._writing = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +126,22 @@ class SqliteStore:
             known = db.execute("SELECT 1 FROM items WHERE item_id = ? AND body NOT NULL", (item_id,)).fetchone()
             if known:
                 _write_items(db, {item_id: None})
+                _set_catalogue_seq(db, drop_images(db, item_id, _catalogue_seq(db)))
         return known is not None
+
+    def put_images(self, item_id: str, images: Mapping[str, bytes]) -> list[Kept] | None:
+        with self._transaction() as db:
+            if not db.execute("SELECT 1 FROM items WHERE item_id = ? AND body NOT NULL", (item_id,)).fetchone():
+                return None
+            outcomes, seq = write_images(db, item_id, images, _catalogue_seq(db), self._max_image_bytes)
+            _set_catalogue_seq(db, seq)
+        return outcomes
+
+    def images_since(self, seq: int, *, limit: int = 16) -> list[ImageEntry]:
+        rows = self._rows(
+            "SELECT seq, item_id, image_id, data FROM images WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+        )
+        return [ImageEntry(*row) for row in rows]
 
     def catalogue_seq(self) -> int:
         return int(self.meta("catalogue_seq") or 0)
@@ -207,10 +231,12 @@ class SqliteStore:
         counts = {
             table: self._rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("users", "sales", "recommendations")
         }
+        ((images,),) = self._rows("SELECT count(*) FROM images WHERE data NOT NULL")
         files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
         size_bytes = sum(file.stat().st_size for file in files if file.exists())
         events = self.counters().get("events", 0)
-        return {"items": items, "events": events, **counts, "catalogue_seq": self.catalogue_seq(), "bytes": size_bytes}
+        counts |= {"images": images, "catalogue_seq": self.catalogue_seq(), "bytes": size_bytes}
+        return {"items": items, "events": events, **counts}
 
     def close(self) -> None:
         while self._idle:

@@ -13,6 +13,7 @@ import pytest
 from deployments.catalogue import Catalogue
 from deployments.state.clock import DAY_US
 from deployments.state.events import EventRow, Outcome
+from deployments.state.images import MAX_PER_ITEM, Kept
 from deployments.state.open import open_store
 from deployments.state.records import ServedRow, SlateEntry, Upserted, decode_served, encode_served
 from deployments.state.store import Store
@@ -282,3 +283,48 @@ def test_the_served_log_keeps_the_newest(store: Store) -> None:
         store.log_recommendations([_served(str(n))])
     assert [row.recommendation_id for rows in store.recommendations() for row in rows] == ["2", "3", "4"]
     assert store.recommendation("0") is None
+
+
+# Pictures
+
+
+def test_pictures_stand_in_the_catalogue_log(store: Store) -> None:
+    assert store.put_images("tea", {"a": b"1"}) is None
+    store.upsert_items([{"item_id": "tea"}, {"item_id": "coffee"}])
+    before = store.catalogue_seq()
+    assert store.put_images("tea", {"a": b"1", "b": bytes(range(256))}) == [Kept.STORED, Kept.STORED]
+    assert store.put_images("tea", {"a": b"1", "c": b"3"}) == [Kept.UNCHANGED, Kept.STORED]
+    assert store.put_images("coffee", {"a": b"1"}) == [Kept.STORED]
+    said = [(entry.seq - before, entry.item_id, entry.image_id, entry.data) for entry in store.images_since(0)]
+    expected = [("tea", "a", b"1"), ("tea", "b", bytes(range(256))), ("tea", "c", b"3"), ("coffee", "a", b"1")]
+    assert said == [(step, *entry) for step, entry in enumerate(expected, start=1)]
+    assert [entry.image_id for entry in store.images_since(before + 1, limit=2)] == ["b", "c"]
+    store.upsert_items([{"item_id": "tea", "stock": 1}])
+    assert store.catalogue_seq() == before + 5
+    assert store.stats()["images"] == 4
+
+
+def test_a_deleted_item_takes_its_pictures_along(store: Store) -> None:
+    store.upsert_items([{"item_id": "tea"}, {"item_id": "coffee"}])
+    store.put_images("tea", {"a": b"1", "b": b"2"})
+    seen = store.images_since(0)[-1].seq
+    assert store.delete_item("tea")
+    (gone,) = store.images_since(seen)
+    assert (gone.item_id, gone.data) == ("tea", None)
+    assert store.images_since(0) == [gone]
+    store.upsert_items([{"item_id": "tea"}])
+    assert store.put_images("tea", {"a": b"1"}) == [Kept.STORED]
+    assert [entry.data for entry in store.images_since(0)] == [None, b"1"]
+    assert store.stats()["images"] == 1
+
+
+def test_pictures_are_bounded(store_url: str, shop_id: str) -> None:
+    store = open_store(store_url, shop_id)
+    store._max_image_bytes = 1_000  # type: ignore[attr-defined]
+    store.upsert_items([{"item_id": "tea"}, {"item_id": "coffee"}])
+    many = {str(number): b"x" for number in range(MAX_PER_ITEM + 1)}
+    assert store.put_images("tea", many) == [Kept.STORED] * MAX_PER_ITEM + [Kept.FULL]
+    assert store.put_images("coffee", {"large": bytes(990)}) == [Kept.FULL]
+    store.delete_item("tea")
+    assert store.put_images("coffee", {"large": bytes(990)}) == [Kept.STORED]
+    store.close()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from training.contracts.errors import InputError, Problem, nearest
-from training.datasets import amazon_sequences, complete_journey, movielens_1m
+from training.datasets import amazon_sequences, boxes, complete_journey, fashion_mnist, image_folders, movielens_1m
 from training.datasets.adapter import DatasetAdapter
 
 DATASETS: dict[str, DatasetAdapter] = {
-    adapter.name: adapter for adapter in (amazon_sequences.ADAPTER, movielens_1m.ADAPTER, complete_journey.ADAPTER)
+    module.ADAPTER.name: module.ADAPTER
+    for module in (amazon_sequences, movielens_1m, complete_journey, fashion_mnist, image_folders, boxes)
 }
 
 
