@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from training.contracts.covariates import Covariate, Covariates
+from training.contracts.covariates import Covariate, CovariateSchema
 from training.contracts.errors import InputError, Problem
 from training.contracts.progress import NoProgress, Progress
 from training.datasets.adapter import DatasetAdapter, only_file
@@ -25,7 +25,7 @@ _PANEL = {
 WEEK_0 = pd.Timestamp("1989-09-07", tz="UTC")
 """Week 0 of the University of Chicago's calendar; weeks run from Thursday to Wednesday."""
 _AHEAD = Covariate(kind="known_future", missing="last")
-COVARIATES = Covariates(covariates={
+COVARIATES = CovariateSchema(covariates={
     "brand": STATIC, "store": STATIC,
     "price": _AHEAD, "promotion": Covariate(kind="known_future", missing="zero"),
     "feature": Covariate(kind="known_future", missing="zero"),

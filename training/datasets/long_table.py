@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from training.contracts.covariates import Covariates, read_covariates
+from training.contracts.covariates import CovariateSchema, read_covariates
 from training.contracts.errors import InputError, Problem, nearest
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import COVARIATES_FILE
@@ -86,7 +86,7 @@ def _numbers(frame: pd.DataFrame, name: str, file: Path) -> pa.Array:
     return pa.array(numbers, _f, from_pandas=True)
 
 
-def _covariate(frame: pd.DataFrame, name: str, file: Path, declared: Covariates) -> pa.Array:
+def _covariate(frame: pd.DataFrame, name: str, file: Path, declared: CovariateSchema) -> pa.Array:
     """Numbers, but what is static may be words."""
     static = name in declared.named("static")
     words = pd.to_numeric(frame[name], errors="coerce").isna() & frame[name].notna()

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from training.contracts.errors import InputError, Problem, nearest
-from training.datasets import amazon_sequences, complete_journey, movielens_1m
+from training.datasets import (
+    amazon_sequences,
+    complete_journey,
+    dominicks_oj,
+    long_table,
+    movielens_1m,
+    walmart_weekly,
+)
 from training.datasets.adapter import DatasetAdapter
 
 DATASETS: dict[str, DatasetAdapter] = {
-    adapter.name: adapter for adapter in (amazon_sequences.ADAPTER, movielens_1m.ADAPTER, complete_journey.ADAPTER)
+    adapter.name: adapter
+    for adapter in (
+        amazon_sequences.ADAPTER,
+        movielens_1m.ADAPTER,
+        complete_journey.ADAPTER,
+        walmart_weekly.ADAPTER,
+        dominicks_oj.ADAPTER,
+        long_table.ADAPTER,
+    )
 }
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training.contracts.covariates import Covariate, Covariates, to_yaml
+from training.contracts.covariates import Covariate, CovariateSchema
 from training.contracts.errors import InputError, Problem
 from training.contracts.shop import COVARIATES_FILE, ShopInfo, new_shop
 from training.datasets.adapter import shop_id_of
@@ -18,9 +18,9 @@ STATIC = Covariate(kind="static", missing="none")
 
 
 def write_sales(
-    out: Path, sales: pa.Table, covariates: Covariates, *, name: str, currency: str | None, force: bool
+    out: Path, sales: pa.Table, covariates: CovariateSchema, *, name: str, currency: str | None, force: bool
 ) -> dict[str, int]:
-    """A new shop of this table alone; its reference date is the end of the last observed period."""
+    """A new shop of this table alone; its reference date is the start of the last observed period."""
     observed = sales.filter(pc.is_valid(sales["demand"]))["timestamp"]
     last = pc.max(observed).as_py() or datetime(1970, 1, 1, tzinfo=UTC)
     info = ShopInfo(
@@ -28,7 +28,7 @@ def write_sales(
     )
     with new_shop(out, info, force=force) as shop:
         shop.write("sales", sales.sort_by([("series_id", "ascending"), ("timestamp", "ascending")]))
-        (shop.folder / COVARIATES_FILE).write_text(to_yaml(covariates), encoding="utf-8")
+        (shop.folder / COVARIATES_FILE).write_text(covariates.to_yaml(), encoding="utf-8")
         return shop.counts
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from training.contracts.covariates import Covariate, Covariates
+from training.contracts.covariates import Covariate, CovariateSchema
 from training.contracts.progress import NoProgress, Progress
 from training.datasets.adapter import DatasetAdapter, only_file
 from training.datasets.csv_tables import find_csv, read_csv
@@ -25,7 +25,7 @@ _FEATURES = {
     **{f"MarkDown{n}": _f for n in range(1, 6)},
 }  # fmt: skip
 _STORES = {"Store": _s, "Type": _s, "Size": _f}
-COVARIATES = Covariates(covariates={
+COVARIATES = CovariateSchema(covariates={
     "department": STATIC, "store_type": STATIC, "store_size": STATIC,
     "holiday": Covariate(kind="known_future", missing="zero"),
     **{name: Covariate(kind="past_only", missing="last") for name in ("temperature", "fuel_price", "cpi", "unemployment")},

@@ -14,7 +14,7 @@ from training.contracts.covariates import CovariateSchema
 from training.contracts.errors import InputError, Problem
 from training.features.demand import Floats, Ints, Panel, SeriesTable, Static, Window, fill
 from training.features.periods import Frequency
-from training.models.demand.groups import Grouping, rows_of
+from training.models.demand.groups import Grouping
 from training.models.demand.history import SeriesHistory, load_panel, save_panel
 from training.models.demand.intervals import Intervals, error_scale
 from training.models.demand.member import Member
