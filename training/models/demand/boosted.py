@@ -23,6 +23,9 @@ PARAMETERS = {
     "deterministic": True, "force_row_wise": True, "max_bin": 127,
 }  # fmt: skip
 CHUNK_SERIES = 2_000
+SEASONED_SHARE = 0.8
+Examples = tuple[DemandFeatures, Floats, Floats, Floats]
+"""Features, and of those examples that were observed: values_NF, target_N, weight_N."""
 
 
 class Boosted:
@@ -47,6 +50,7 @@ class Boosted:
             for window, steps_K, actual_SK in drawn
         ]
         features = parts[0][0]
+        parts = _like_the_future(parts, features.names, only(fitting.window(), known), codes, fitting.country)
         values_NF, target_N, weight_N = (np.concatenate([part[place] for part in parts]) for place in (1, 2, 3))
         if not len(target_N):
             values_NF, target_N, weight_N = np.zeros((1, len(features.names))), np.zeros(1), np.ones(1)
@@ -148,7 +152,7 @@ def _best_base(drawn: list[tuple[Window, Ints, Floats]], country: str | None) ->
 
 def _examples(
     window: Window, steps_K: Ints, actual_SK: Floats, codes: Codes, base: str, country: str | None
-) -> tuple[DemandFeatures, Floats, Floats, Floats]:
+) -> Examples:
     features = demand_features(window, steps_K, country, codes)
     base_N = np.maximum(base_of(base, country).forecast(window)[:, steps_K].ravel(), 0.0)
     offset_N = OFFSET * features.level_N
@@ -156,6 +160,22 @@ def _examples(
     target_N = np.log((np.maximum(np.nan_to_num(actual_SK.ravel()), 0.0) + offset_N) / (base_N + offset_N))
     weight_N = (base_N + offset_N) ** 0.75
     return features, features.values_NF[kept_N], target_N[kept_N], weight_N[kept_N]
+
+
+def _like_the_future(
+    parts: list[Examples], names: tuple[str, ...], window: Window, codes: Codes, country: str | None
+) -> list[Examples]:
+    """Where nearly all that is to be forecast has a season behind it, only examples that have one are learnt from."""
+    column = names.index("season1")
+    ahead = demand_features(window, np.arange(window.horizon), country, codes).values_NF[:, column]
+    seasoned = [np.isfinite(values_NF[:, column]) for _, values_NF, _, _ in parts]
+    enough = sum(int(kept.sum()) for kept in seasoned) >= LEAST_ROWS * 10
+    if not enough or np.isfinite(ahead).mean() < SEASONED_SHARE:
+        return parts
+    return [
+        (features, values_NF[kept], target_N[kept], weight_N[kept])
+        for (features, values_NF, target_N, weight_N), kept in zip(parts, seasoned, strict=True)
+    ]
 
 
 def _plain(names: tuple[str, ...] | list[str]) -> list[str]:
