@@ -197,4 +197,3 @@ def _spread(values_ST: Floats) -> Floats:
 def _at(values_ST: Floats, places_K: Ints) -> Floats:
     inside_K = (places_K >= 0) & (places_K < values_ST.shape[1])
     return np.where(inside_K, values_ST[:, np.where(inside_K, places_K, 0)], np.nan)
-

@@ -11,19 +11,20 @@ import numpy as np
 
 from training.features.demand import Floats, Ints, Window, fill
 from training.features.demand_features import OFFSET, Codes, DemandFeatures, demand_features
+from training.features.periods import FIXED_US
 from training.models.demand.member import Fitting, Member
 from training.models.demand.seasonal_mean import SeasonalMean
 from training.models.demand.simple import LastValue, Median26
 
 MODEL_FILE, SETTINGS_FILE = "trees.txt", "settings.json"
-ROWS, ORIGINS, LEAST_ROWS, ROUNDS = 200_000, 40, 200, 250
+ROWS, ORIGINS, LEAST_ROWS, ROUNDS = 150_000, 40, 200, 200
 PARAMETERS = {
     "objective": "l1", "learning_rate": 0.05, "num_leaves": 63, "min_data_in_leaf": 40, "feature_fraction": 0.6,
     "bagging_fraction": 0.7, "bagging_freq": 1, "lambda_l2": 1.0, "cat_smooth": 20.0, "verbose": -1,
     "deterministic": True, "force_row_wise": True, "max_bin": 127,
 }  # fmt: skip
 CHUNK_SERIES = 2_000
-SEASONED_SHARE = 0.8
+SEASONED_SHARE, LEAST_YEARS = 0.8, 2.5
 Examples = tuple[DemandFeatures, Floats, Floats, Floats]
 """Features, and of those examples that were observed: values_NF, target_N, weight_N."""
 
@@ -33,8 +34,11 @@ class Boosted:
 
     name = "lightgbm"
 
-    def __init__(self, trees: lightgbm.Booster, codes: Codes, base: str, country: str | None, known: list[str]) -> None:
+    def __init__(
+        self, trees: lightgbm.Booster, codes: Codes, base: str, country: str | None, known: list[str], unread: list[str]
+    ) -> None:
         self.trees, self.codes, self.base, self.country, self.known = trees, codes, base, country, known
+        self.unread = unread
         self.uses = frozenset(known)
 
     @classmethod
@@ -54,14 +58,17 @@ class Boosted:
         values_NF, target_N, weight_N = (np.concatenate([part[place] for part in parts]) for place in (1, 2, 3))
         if not len(target_N):
             values_NF, target_N, weight_N = np.zeros((1, len(features.names))), np.zeros(1), np.ones(1)
+        unread = _unread(fitting, features.names)
+        names = [name for name in features.names if name not in unread]
+        values_NF = values_NF[:, [name not in unread for name in features.names]]
         dataset = lightgbm.Dataset(
-            values_NF, target_N, weight=weight_N / weight_N.mean(), feature_name=_plain(features.names),
-            categorical_feature=[_plain([n])[0] for n in features.names if n.startswith("code:")],
+            values_NF, target_N, weight=weight_N / weight_N.mean(), feature_name=_plain(names),
+            categorical_feature=[_plain([n])[0] for n in names if n.startswith("code:")],
         )  # fmt: skip
         parameters = {**PARAMETERS, "num_threads": fitting.threads, "seed": fitting.seed, **fitting.settings}
         rounds = int(parameters.pop("rounds", ROUNDS)) if len(target_N) >= LEAST_ROWS else 1
         trees = lightgbm.train(parameters, dataset, num_boost_round=rounds)
-        return cls(trees, codes, base, fitting.country, known)
+        return cls(trees, codes, base, fitting.country, known, unread)
 
     def forecast(self, window: Window) -> Floats:
         window = only(window, self.known)
@@ -74,7 +81,8 @@ class Boosted:
     def _forecast(self, window: Window) -> Floats:
         features = demand_features(window, np.arange(window.horizon), self.country, self.codes)
         base_SH = base_of(self.base, self.country).forecast(window)
-        said_SH = np.asarray(self.trees.predict(features.values_NF, num_threads=1)).reshape(base_SH.shape)
+        read_F = [name not in self.unread for name in features.names]
+        said_SH = np.asarray(self.trees.predict(features.values_NF[:, read_F], num_threads=1)).reshape(base_SH.shape)
         offset_SH = OFFSET * features.level_N.reshape(base_SH.shape)
         known_S = np.isfinite(window.demand_ST).any(1)
         out_SH = (np.maximum(base_SH, 0.0) + offset_SH) * np.exp(said_SH) - offset_SH
@@ -83,14 +91,22 @@ class Boosted:
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.trees.save_model(str(folder / MODEL_FILE))
-        settings = {"codes": self.codes.of_column, "base": self.base, "country": self.country, "known": self.known}
+        settings = {"codes": self.codes.of_column, "base": self.base, "country": self.country, "known": self.known,
+                    "unread": self.unread}  # fmt: skip
         (folder / SETTINGS_FILE).write_text(json.dumps(settings), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
         trees = lightgbm.Booster(model_file=str(folder / MODEL_FILE))
-        return cls(trees, Codes(settings["codes"]), settings["base"], settings["country"], settings["known"])
+        return cls(
+            trees,
+            Codes(settings["codes"]),
+            settings["base"],
+            settings["country"],
+            settings["known"],
+            settings["unread"],
+        )
 
 
 class BoostedWithoutCovariates(Boosted):
@@ -160,6 +176,15 @@ def _examples(
     target_N = np.log((np.maximum(np.nan_to_num(actual_SK.ravel()), 0.0) + offset_N) / (base_N + offset_N))
     weight_N = (base_N + offset_N) ** 0.75
     return features, features.values_NF[kept_N], target_N[kept_N], weight_N[kept_N]
+
+
+def _unread(fitting: Fitting, names: tuple[str, ...]) -> list[str]:
+    """What a short history would be told apart by, rather than its seasons: the place in the year."""
+    known_P = np.flatnonzero(np.isfinite(fitting.panel.demand_SP).any(0))
+    frequency = fitting.panel.frequency
+    ends_us = frequency.timestamp_us(fitting.panel.first + known_P[[0, -1]]) if len(known_P) else np.zeros(2)
+    years = (ends_us[1] - ends_us[0]) / (365.25 * FIXED_US["day"])
+    return [name for name in names if name == "place_in_year" and years < LEAST_YEARS]
 
 
 def _like_the_future(

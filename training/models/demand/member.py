@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from training.features.demand import Floats, Ints, Panel, Window
 
@@ -29,6 +30,16 @@ class Member(Protocol):
     def load(cls, folder: Path) -> Self: ...
 
 
+FitBlock = Callable[[Sequence[Floats], int], list[Any]]
+Blocks = Callable[[FitBlock, Sequence[Floats], int], list[Any]]
+"""Fits many histories with one season, in order, wherever there is room: here, or as a Ray task a block."""
+
+
+def blocks_here(fit_block: FitBlock, histories: Sequence[Floats], season: int) -> list[Any]:
+    """All in this process."""
+    return fit_block(histories, season)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fitting:
     """All that a member is fitted on: a panel that ends at cut_S, and the task."""
@@ -44,6 +55,7 @@ class Fitting:
     threads: int = 1
     covariates: bool = True
     """Whether known-future covariates may be used."""
+    blocks: Blocks = blocks_here
     settings: dict[str, float] = field(default_factory=dict)
 
     def window(self, back: int = 0, rows: Ints | None = None, horizon: int | None = None) -> Window:

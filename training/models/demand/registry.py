@@ -12,6 +12,10 @@ MEMBERS = {
     "last_value": "training.models.demand.simple:LastValue",
     "seasonal_naive": "training.models.demand.simple:SeasonalNaive",
     "median_26": "training.models.demand.simple:Median26",
+    "seasonal_mean": "training.models.demand.seasonal_mean:SeasonalMean",
+    "auto_ets": "training.models.demand.smoothing:AutoEts",
+    "theta": "training.models.demand.smoothing:Theta",
+    "lightgbm": "training.models.demand.boosted:Boosted",
 }
 
 
