@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from training.contracts.errors import InputError, Problem, nearest
-from training.datasets import amazon_sequences, boxes, complete_journey, fashion_mnist, image_folders, movielens_1m
+from training.datasets import (
+    amazon_sequences,
+    boxes,
+    complete_journey,
+    dominicks_oj,
+    fashion_mnist,
+    image_folders,
+    long_table,
+    movielens_1m,
+    walmart_weekly,
+)
 from training.datasets.adapter import DatasetAdapter
 
 DATASETS: dict[str, DatasetAdapter] = {
     module.ADAPTER.name: module.ADAPTER
-    for module in (amazon_sequences, movielens_1m, complete_journey, fashion_mnist, image_folders, boxes)
-}
+    for module in (
+        amazon_sequences, movielens_1m, complete_journey, fashion_mnist, image_folders, boxes, walmart_weekly,
+        dominicks_oj, long_table,
+    )
+}  # fmt: skip
 
 
 def dataset(name: str) -> DatasetAdapter:
