@@ -7,12 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from deployments.companions import RANKER, RECOMMENDER, VISION, Downstream
+from deployments.companions import FORECASTER, RANKER, RECOMMENDER, VISION, Downstream
 from deployments.config import BreakerConfig, ServingConfig
+from deployments.forecasting import Forecasting
 from deployments.gateway import Gateway
 from deployments.live import LiveShop
 from deployments.middleware.limits import MAX_TIMEOUT_MS
 from deployments.photo_counter import VISUAL_SEARCH
+from deployments.planner import FORECASTING
 from deployments.popular import Popular
 from deployments.ranking import Ranking
 from deployments.releases import BundleWatcher
@@ -48,6 +50,7 @@ STAGES = {
     "retrieval": StageKind(Retrieval, (RECOMMENDER,)),
     "ranking": StageKind(Ranking, (RECOMMENDER, RANKER)),
     VISUAL_SEARCH: StageKind(PhotoSearch, (VISION,), varied=True),
+    FORECASTING: StageKind(Forecasting, (FORECASTER,), varied=True),
 }
 """The closed registry of stages."""
 
@@ -87,6 +90,7 @@ def open_gateway(
         zone=info.time_zone if info else "UTC",
         watcher=watcher,
         vision=_watcher(config, VISION, _nothing),
+        forecaster=_watcher(config, FORECASTER, _nothing),
         stages=stages,
         telemetry=telemetry,
     )

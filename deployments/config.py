@@ -59,6 +59,7 @@ class StageConfig(_Strict):
     retrieval_share: Share = 0.5
     ranking_share: Share = 0.8
     visual_search_share: Share = 0.9
+    forecasting_share: Share = 0.9
 
 
 class RequestConfig(_Strict):
@@ -80,6 +81,7 @@ class DeploymentsConfig(_Strict):
     retrieval: DeploymentConfig = DeploymentConfig(num_cpus=0.3)
     ranking: DeploymentConfig = DeploymentConfig(num_cpus=0.2)
     visual_search: DeploymentConfig = DeploymentConfig(num_cpus=0.2)
+    forecasting: DeploymentConfig = DeploymentConfig(num_cpus=0.1, max_batch_size=1)
 
     @model_validator(mode="after")
     def _one_gateway(self) -> DeploymentsConfig:

@@ -12,12 +12,13 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from deployments.companions import JOBS, LOGISTIC, RANKER, VISION
+from deployments.companions import FORECASTER, JOBS, LOGISTIC, RANKER, VISION
 from deployments.config import ServingConfig
 from deployments.front import Front
 from deployments.live import LiveShop
 from deployments.middleware.problems import HttpProblem, unknown_item
 from deployments.photo_counter import VISUAL_SEARCH, PhotoCounter
+from deployments.planner import FORECASTING, Planner
 from deployments.policies.filters import FilterError
 from deployments.popular import Popular
 from deployments.releases import BundleWatcher, Loaded
@@ -48,6 +49,7 @@ class Gateway:
         zone: str,
         watcher: BundleWatcher[Popular],
         vision: BundleWatcher[None],
+        forecaster: BundleWatcher[None],
         stages: dict[str, StageClient],
         telemetry: Telemetry,
     ) -> None:
@@ -63,9 +65,11 @@ class Gateway:
         )
         self.recommender = Front(watcher, list(stages.values()), what="recommender")
         self.vision = Front(vision, [stages[VISUAL_SEARCH]], what="visual search")
-        self.fronts: tuple[Front[Any], ...] = (self.recommender, self.vision)
+        self.forecaster = Front(forecaster, [stages[FORECASTING]], what="forecaster")
+        self.fronts: tuple[Front[Any], ...] = (self.recommender, self.vision, self.forecaster)
         self.slates = SlateMaker(self, config=config.request, stages=stages)
         self.photos = PhotoCounter(self, stages[VISUAL_SEARCH], config=config.request)
+        self.planner = Planner(self, stages[FORECASTING], config=config.request)
         self.stage_status: dict[str, StageStatus] = {}
         self._asked_at_s = -STATUS_PERIOD_S
 
@@ -133,7 +137,8 @@ class Gateway:
         }
 
     def _is_served(self, job: str) -> bool:
-        current = self.vision.watcher.current if job == VISION else self.watcher.current
+        own = {VISION: self.vision, FORECASTER: self.forecaster}.get(job, self.recommender)
+        current = own.watcher.current
         return current is not None and job in current.jobs
 
     def _stage_status(self, name: str) -> dict[str, Any]:
@@ -163,7 +168,9 @@ class Gateway:
             named["ranker"] = (ranker.model if ranker else LOGISTIC, ranker or current.manifest)
         if (vision := self.vision.watcher.current) is not None:
             named["visual_search"] = (vision.manifest.model, vision.manifest)
-        newest = current or vision
+        if (forecaster := self.forecaster.watcher.current) is not None:
+            named["forecaster"] = (forecaster.manifest.model, forecaster.manifest)
+        newest = current or vision or forecaster
         return {
             "release": newest.release if newest else None,
             "models": [{"role": role, "name": name, **_model(manifest)} for role, (name, manifest) in named.items()],

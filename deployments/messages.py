@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy.typing as npt
 from training.features.images import Box, FaultKind
 from training.features.profile import Profile
 from training.features.ranking import RankingInputs, RequestFacts
+from training.models.assortment import Verdict
+from training.models.forecaster import SeriesForecast
 
 Mode = Literal["history", "similar", "given"]
 
@@ -119,3 +122,66 @@ class Missing(NamedTuple):
     """The replica does not hold the bundle that the query asked for."""
 
     version: str
+
+
+class AskedSeries(NamedTuple):
+    """A series by its id, or by its item and location."""
+
+    series_id: str | None
+    item_id: str | None = None
+    location: str | None = None
+
+
+class GivenCovariates(NamedTuple):
+    """What a caller says of one period of a series."""
+
+    series_id: str
+    timestamp_us: int
+    values: Mapping[str, float]
+
+
+class ForecastQuery(NamedTuple):
+    """Series to forecast with the bundle `version`; by default as far as it was trained for, at its own quantiles."""
+
+    version: str
+    series: tuple[AskedSeries, ...]
+    horizon: int | None = None
+    quantiles: tuple[float, ...] = ()
+    covariates: tuple[GivenCovariates, ...] = ()
+
+
+class Forecasts(NamedTuple):
+    """Of each series asked about, in order; `quantiles` are the levels of quantiles_QH."""
+
+    version: str
+    series: list[SeriesForecast]
+    quantiles: tuple[float, ...]
+    backtest: Mapping[str, float]
+    view_age_ms: float = 0.0
+
+
+class AssortmentQuery(NamedTuple):
+    """Which items of a category are worth selling, at a location where that is given."""
+
+    version: str
+    category: str | None
+    location: str | None
+    limit: int
+
+
+class SelectionList(NamedTuple):
+    """Best first; what is expected is of the next `periods`."""
+
+    version: str
+    verdicts: list[Verdict]
+    periods: int
+    backtest: Mapping[str, float]
+    view_age_ms: float = 0.0
+
+
+class Unforecastable(NamedTuple):
+    """What is wrong with a query, field by field."""
+
+    version: str
+    problems: list[dict[str, str | None]]
+    view_age_ms: float = 0.0

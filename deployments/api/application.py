@@ -15,12 +15,15 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from deployments.api import (
+    assortments,
     documentation,
     events,
+    forecasts,
     item_images,
     items,
     operations,
     recommendations,
+    replenishments,
     sales,
     users,
     visual_search,
@@ -37,7 +40,7 @@ from training.contracts.errors import InputError, nearest, shorten
 
 ROUTERS = (
     recommendations.router, visual_search.router, events.router, item_images.router, items.router, users.router,
-    sales.router, operations.router,
+    sales.router, forecasts.router, replenishments.router, assortments.router, operations.router,
 )  # fmt: skip
 TITLE = "Shopkeeper"
 LOGGER = logging.getLogger("shopkeeper.api")
@@ -137,9 +140,9 @@ def _field_error(finding: dict[str, Any]) -> dict[str, Any]:
 
 def _fields(parents: Sequence[Any]) -> list[str]:
     """The names that the request models have at this depth."""
-    nested: tuple[type[BaseModel], ...] = (recommendations.Exclude,)
+    nested: tuple[type[BaseModel], ...] = (recommendations.Exclude, forecasts.SeriesIn, replenishments.PositionIn)
     flat = (
         recommendations.RecommendationsIn, recommendations.SimilarIn, recommendations.RankingsIn, users.MergeIn,
-        visual_search.VisualSearchIn,
+        visual_search.VisualSearchIn, forecasts.ForecastsIn, replenishments.ReplenishmentsIn,
     )  # fmt: skip
     return [name for model in (nested if parents else flat) for name in model.model_fields]

@@ -301,6 +301,18 @@ class RedisStore:
                 decode_row(body) for table in tables for _, body in sorted(table.items(), key=lambda row: int(row[0]))
             ]
 
+    @_available
+    def sales_of(self, series_ids: Sequence[str], *, since_us: int) -> dict[str, list[Row]]:
+        tables = self._each("hgetall", [self._key("sales", series_id) for series_id in series_ids])
+        found = {}
+        for series_id, table in zip(series_ids, tables, strict=True):
+            later = sorted(
+                (int(timestamp_us), body) for timestamp_us, body in table.items() if int(timestamp_us) >= since_us
+            )
+            if later:
+                found[series_id] = [decode_row(body) for _, body in later]
+        return found
+
     def recommendations(self) -> Iterator[list[ServedRow]]:
         for ids in _pages(self._call("zrange", self._key("recommendation_order"), 0, -1)):
             bodies = self._call("hmget", self._key("recommendations"), ids)

@@ -35,6 +35,8 @@ from training.features.profile import PROFILE_EVENTS, Profile, make_profile
 
 BUSY_TIMEOUT_S = 10.0
 PIECE_ROWS = 10_000
+MOST_VARIABLES = 500
+"""Ids in one statement; SQLite allows 999 at least."""
 _EVENT_COLUMNS = ", ".join(EventRow._fields)
 _CONTEXT = EventRow._fields.index("context")
 _WHO = "coalesce((SELECT user_id FROM aliases WHERE anonymous_id = :user), :user)"
@@ -221,6 +223,19 @@ class SqliteStore:
     def sales(self) -> Iterator[list[Row]]:
         for piece in self._pieces("SELECT body FROM sales ORDER BY series_id, timestamp_us"):
             yield [decode_row(body) for (body,) in piece]
+
+    def sales_of(self, series_ids: Sequence[str], *, since_us: int) -> dict[str, list[Row]]:
+        found: dict[str, list[Row]] = {}
+        for start in range(0, len(series_ids), MOST_VARIABLES):
+            piece = series_ids[start : start + MOST_VARIABLES]
+            marks = ",".join("?" * len(piece))
+            query = (
+                f"SELECT series_id, body FROM sales WHERE series_id IN ({marks}) AND timestamp_us >= ? "
+                "ORDER BY series_id, timestamp_us"
+            )
+            for series_id, body in self._rows(query, (*piece, since_us)):
+                found.setdefault(series_id, []).append(decode_row(body))
+        return found
 
     def recommendations(self) -> Iterator[list[ServedRow]]:
         for piece in self._pieces("SELECT body FROM recommendations ORDER BY seq"):

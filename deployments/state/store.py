@@ -109,6 +109,9 @@ class Store(Protocol):
     def sales(self) -> Iterator[list[Row]]:
         """The sales table in pieces."""
 
+    def sales_of(self, series_ids: Sequence[str], *, since_us: int) -> dict[str, list[Row]]:
+        """By series, its rows of the sales table from that moment on, oldest first; series without any are left out."""
+
     def recommendations(self) -> Iterator[list[ServedRow]]:
         """The served log in pieces, oldest first."""
 
