@@ -78,10 +78,12 @@ class DeploymentsConfig(_Strict):
     """One entry per deployment of the application."""
 
     gateway: DeploymentConfig = DeploymentConfig(num_cpus=0.3, max_ongoing_requests=512)
-    retrieval: DeploymentConfig = DeploymentConfig(num_cpus=0.3)
+    retrieval: DeploymentConfig = DeploymentConfig(num_cpus=0.25)
     ranking: DeploymentConfig = DeploymentConfig(num_cpus=0.2)
-    visual_search: DeploymentConfig = DeploymentConfig(num_cpus=0.2)
-    forecasting: DeploymentConfig = DeploymentConfig(num_cpus=0.1, max_batch_size=1)
+    visual_search: DeploymentConfig = DeploymentConfig(num_cpus=0.1)
+    forecasting: DeploymentConfig = DeploymentConfig(
+        num_cpus=0.1, max_ongoing_requests=16, max_queued_requests=64, max_batch_size=1
+    )
 
     @model_validator(mode="after")
     def _one_gateway(self) -> DeploymentsConfig:

@@ -21,6 +21,7 @@ EXAMPLE: dict[str, Any] = {
     "covariates": [{"series_id": "i000042@vienna", "timestamp": "2026-07-06T00:00:00Z", "price": 199.0}],
 }  # fmt: skip
 MOST_SERIES, MOST_PERIODS = 1000, 100_000
+Level = Annotated[float, Field(gt=0, lt=1)]
 
 
 class SeriesIn(Request):
@@ -66,11 +67,11 @@ class CovariatesIn(Request):
 
 
 class ForecastsIn(Request):
-    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     series: Annotated[list[SeriesIn], Field(min_length=1, max_length=MOST_SERIES)]
     horizon: Annotated[int, Field(ge=1)] | None = None
-    quantiles: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1, max_length=20)] | None = None
+    quantiles: Annotated[list[Level], Field(min_length=1, max_length=20)] | None = None
     covariates: Annotated[list[CovariatesIn], Field(max_length=MOST_PERIODS)] = []
 
 

@@ -54,7 +54,7 @@ class PositionIn(Request):
 
 
 class ReplenishmentsIn(Request):
-    model_config = ConfigDict(json_schema_extra={"example": EXAMPLE})
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     items: Annotated[list[PositionIn], Field(min_length=1, max_length=1000)]
 
