@@ -41,6 +41,8 @@ KINDS = {
     "recommender": ConfigKind("training/recommender*.yaml", "training.jobs.recommender:RecommenderConfig"),
     "study": ConfigKind("tuning/*.yaml", "tuning.config:StudyConfig", "tuning.space:findings"),
     "ranker": ConfigKind("training/ranker*.yaml", "training.jobs.ranker:RankerConfig"),
+    "forecaster": ConfigKind("training/forecaster*.yaml", "training.jobs.forecaster:ForecasterConfig"),
+    "covariates": ConfigKind("covariates.yaml", "training.contracts.covariates:CovariateSchema"),
     "serving": ConfigKind("deployments/*.yaml", "deployments.config:ServingConfig"),
 }
 

@@ -15,6 +15,10 @@ from training.page import draw, image, svg, write_page
 if TYPE_CHECKING:
     from training.jobs.job import FitResult
 
+DRAWN = (
+    "ndcg@10", "hr@10", "coverage@10", "tail_share@10", "auc", "gauc", "logloss", "ece", "wape", "mase", "smape",
+)  # fmt: skip
+
 
 def write_report(result: FitResult, path: Path, *, job: str, config: BaseModel) -> Path:
     """Write the page of one run; it needs no other file and no network."""
@@ -24,13 +28,14 @@ def write_report(result: FitResult, path: Path, *, job: str, config: BaseModel) 
         _facts(result),
         "<h2>Test metrics against baselines</h2>",
         _table(models, own=result.model),
-        image("test ndcg@10 and hr@10", _bars(models)),
+        image("metrics on test", _bars(models)) if any(models.values()) else "",
         "<h2>Validation</h2>",
         _table({result.model: result.validation}, own=result.model),
         "<h2>Training</h2>",
         image("loss and validation by epoch", _curve(result.curve)) if result.curve else "<p>Nothing was trained.</p>",
-        "<h2>By training interactions of the item</h2>",
-        image("ndcg@10 by item frequency", _bins(result.bins)) if any(result.bins.values()) else "",
+        *(f"<h2>{escape(title)}</h2>{image(title, picture.encode())}" for title, picture in result.pictures.items()),
+        "<h2>By kind of series</h2>" if job == "forecaster" else "<h2>By training interactions of the item</h2>",
+        image("ndcg@10 by item frequency", _bins(result.bins)) if _by_frequency(result.bins) else "",
         *(f"<h3>{escape(name)}</h3>{_table(bins)}" for name, bins in result.bins.items()),
         "<h2>Notes</h2>",
         "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in result.notes) + "</ul>",
@@ -76,12 +81,17 @@ def _curve(curve: Sequence[Mapping[str, float]]) -> bytes:
 
 
 def _bars(models: Mapping[str, Mapping[str, float]]) -> bytes:
-    names = ("ndcg@10", "hr@10", "coverage@10", "tail_share@10")
+    known = dict.fromkeys(name for metrics in models.values() for name in metrics)
+    names = [name for name in DRAWN if name in known][:4] or list(known)[:4]
     figure, axes = draw(len(names))
     for axis, name in zip(axes, names, strict=True):
         axis.barh(list(models), [metrics.get(name, 0.0) for metrics in models.values()])
         axis.set(title=name, yticks=range(len(models)), yticklabels=list(models) if axis is axes[0] else [])
     return svg(figure)
+
+
+def _by_frequency(bins: Mapping[str, Mapping[str, Mapping[str, float]]]) -> bool:
+    return any("ndcg@10" in metrics for table in bins.values() for metrics in table.values())
 
 
 def _bins(bins: Mapping[str, Mapping[str, Mapping[str, float]]]) -> bytes:

@@ -95,6 +95,9 @@ class Panel:
     covariates: Mapping[str, Floats]
     schema: CovariateSchema
     test_SP: Bools | None = None
+    censored_SP: Bools | None = None
+    """Where stock ran out, so that demand_SP holds what is taken to have been wanted and sold_SP what was sold."""
+    sold_SP: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.series)
@@ -113,6 +116,8 @@ class Panel:
             demand_SP=self.demand_SP[rows],
             covariates={name: values[rows] for name, values in self.covariates.items()},
             test_SP=None if self.test_SP is None else self.test_SP[rows],
+            censored_SP=None if self.censored_SP is None else self.censored_SP[rows],
+            sold_SP=None if self.sold_SP is None else self.sold_SP[rows],
         )
 
     def until(self, cut_S: Ints | int) -> Panel:

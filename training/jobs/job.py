@@ -75,7 +75,9 @@ class FitResult(BaseModel):
     upstream: dict[str, str] = {}
     """Job -> version of the bundles that this one was trained on top of."""
     bins: dict[str, dict[str, dict[str, float]]] = {}
-    """Per model and item-frequency bin: users, hr@10, ndcg@10."""
+    """Per model and item-frequency bin (forecaster: kind of series): metrics."""
+    pictures: dict[str, str] = {}
+    """Title -> SVG, for the report."""
 
 
 class Fit(Protocol):

@@ -7,7 +7,11 @@ from collections.abc import Iterator, Mapping
 
 from training.jobs.job import Job
 
-MODULES = {"recommender": "training.jobs.recommender", "ranker": "training.jobs.ranker"}
+MODULES = {
+    "recommender": "training.jobs.recommender",
+    "ranker": "training.jobs.ranker",
+    "forecaster": "training.jobs.forecaster",
+}
 
 
 class _Jobs(Mapping[str, Job]):

@@ -17,7 +17,7 @@ from training.models.demand.seasonal_mean import SeasonalMean
 from training.models.demand.simple import LastValue, Median26
 
 MODEL_FILE, SETTINGS_FILE = "trees.txt", "settings.json"
-ROWS, ORIGINS, LEAST_ROWS, ROUNDS = 150_000, 40, 200, 200
+ROWS, ORIGINS, LEAST_ROWS = 150_000, 40, 200
 PARAMETERS = {
     "objective": "l1", "learning_rate": 0.05, "num_leaves": 63, "min_data_in_leaf": 40, "feature_fraction": 0.6,
     "bagging_fraction": 0.7, "bagging_freq": 1, "lambda_l2": 1.0, "cat_smooth": 20.0, "verbose": -1,
@@ -65,8 +65,8 @@ class Boosted:
             values_NF, target_N, weight=weight_N / weight_N.mean(), feature_name=_plain(names),
             categorical_feature=[_plain([n])[0] for n in names if n.startswith("code:")],
         )  # fmt: skip
-        parameters = {**PARAMETERS, "num_threads": fitting.threads, "seed": fitting.seed, **fitting.settings}
-        rounds = int(parameters.pop("rounds", ROUNDS)) if len(target_N) >= LEAST_ROWS else 1
+        parameters = {**PARAMETERS, "num_threads": fitting.threads, "seed": fitting.seed}
+        rounds = fitting.rounds if len(target_N) >= LEAST_ROWS else 1
         trees = lightgbm.train(parameters, dataset, num_boost_round=rounds)
         return cls(trees, codes, base, fitting.country, known, unread)
 
