@@ -18,6 +18,7 @@ from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.features.calendar import country_of
 from training.features.demand import Panel
+from training.features.periods import Frequency
 from training.features.sales_panel import read_panel
 from training.features.stockouts import recovered, stockout_mask
 from training.jobs.forecaster_backtest import ALL, Backtest, choose, run_backtest
@@ -53,7 +54,7 @@ class ForecasterConfig(BaseModel):
     )
     members: tuple[str, ...] = Field(
         default=("last_value", "seasonal_naive", "median_26", "seasonal_mean", "auto_ets", "theta", "price_regression",
-                 "lightgbm", "hybrid_network"),
+                 "lightgbm"),
         description="ways to forecast that the backtest chooses among",
     )  # fmt: skip
     backtest_origins: int = Field(default=3, ge=1, le=50, description="rolling origins inside the training periods")
@@ -86,13 +87,18 @@ class ForecasterData:
 
 def load(shop: Shop, config: ForecasterConfig) -> ForecasterData:
     """Raises InputError for a shop without sales, duplicate rows, mixed frequencies or a wrong covariates.yaml."""
-    panel = read_panel(shop, split=config.train_split)
+    panel = _panel(shop, config, None)
     notes = list(_oddities(panel))
-    if config.recover_stockouts and shop.has("inventory"):
-        panel = recovered(panel, stockout_mask(shop, panel))
-        assert panel.censored_SP is not None
+    if panel.censored_SP is not None:
         notes.append(f"{int(panel.censored_SP.sum()):,} periods sold out: their demand is taken as censored")
     return ForecasterData(panel=panel, country=country_of(shop.info.currency, config.country), notes=tuple(notes))
+
+
+def _panel(shop: Shop, config: ForecasterConfig, frequency: Frequency | None) -> Panel:
+    panel = read_panel(shop, frequency=frequency, split=config.train_split)
+    if config.recover_stockouts and shop.has("inventory"):
+        return recovered(panel, stockout_mask(shop, panel))
+    return panel
 
 
 def _oddities(panel: Panel) -> list[str]:
@@ -260,7 +266,7 @@ def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress
     forecaster = Forecaster.load(folder)
     config = ForecasterConfig.model_validate(Manifest.model_validate_json((folder / MANIFEST).read_bytes()).config)
     progress.stage(f"reading {shop.path}")
-    panel = read_panel(shop, frequency=forecaster.frequency)
+    panel = _panel(shop, config.model_copy(update={"train_split": None}), forecaster.frequency)
     _refuse_other_covariates(forecaster, panel)
     task = task_of(panel, forecaster.horizon, config.origins)
     test = judge(forecaster, task, progress)

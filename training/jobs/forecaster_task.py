@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Task:
         if self.held_out_SP is None:
             return actual_SH
         marked = np.where(self.held_out_SP, 1.0, np.nan)
-        places = Panel.actual(_with_demand(self.panel, marked), origin_S, self.horizon)
+        places = replace(self.panel, demand_SP=marked, sold_SP=None).actual(origin_S, self.horizon)
         return np.where(np.isfinite(places), actual_SH, np.nan)
 
     def backtest(self, origins: int) -> tuple[list[Ints], int]:
@@ -80,9 +80,3 @@ def _split_task(panel: Panel, test_SP: Bools, horizon: int | None, memory: int) 
     cut_S = np.where(has, panel.first + begins_S - 1, panel.end - 1)
     longest = int((last_S - begins_S + 1)[has].max())
     return Task(panel, panel.until(cut_S), cut_S, horizon or longest, 1, memory, test_SP)
-
-
-def _with_demand(panel: Panel, demand_SP: Floats) -> Panel:
-    from dataclasses import replace
-
-    return replace(panel, demand_SP=demand_SP)

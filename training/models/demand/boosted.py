@@ -152,7 +152,7 @@ def _draw(fitting: Fitting, rng: np.random.Generator) -> list[tuple[Window, Ints
         reach = int(steps_K.max()) + 1
         window = fill(fitting.window(int(back), rows, reach), fitting.panel.schema.without_required())
         panel = fitting.panel.take(rows)
-        actual_SK = panel.actual(fitting.cut_S[rows] - back, reach)[:, steps_K]
+        actual_SK = panel.wanted(fitting.cut_S[rows] - back, reach)[:, steps_K]
         drawn.append((window, steps_K, actual_SK))
     return drawn
 
