@@ -110,27 +110,27 @@ def choose(
 
 
 def _greedy(backtest: Backtest, names: Sequence[str], rows: np.ndarray) -> dict[str, float]:
-    """Members added one by one, with replacement, while the loss falls; on rows that all were asked for."""
+    """Members added one by one, with replacement; the best of all mixtures met, on rows that all were asked for."""
     usable = [name for name in names if np.isfinite(backtest.forecasts[name][rows]).any()]
     together = np.all([np.isfinite(backtest.forecasts[name][rows]).all(1) for name in usable], axis=0)
     rows = rows[together] if together.any() else rows
     if not len(rows) or not usable:
         return {names[0]: 1.0}
     reference = backtest.judged(np.nan_to_num(backtest.forecasts[names[0]]), rows).scores()
-    counts, total_RH, best = dict.fromkeys(usable, 0), np.zeros((len(rows), backtest.actual_RH.shape[1])), np.inf
-    actual = Judged(backtest.actual_RH[rows], total_RH, backtest.naive_R[rows])
+    counts, total_RH = dict.fromkeys(usable, 0), np.zeros((len(rows), backtest.actual_RH.shape[1]))
+    actual, found = Judged(backtest.actual_RH[rows], total_RH, backtest.naive_R[rows]), []
     for step in range(1, ROUNDS + 1):
         losses = {
             name: loss(replace(actual, mean_RH=(total_RH + backtest.forecasts[name][rows]) / step), reference)
             for name in usable
         }
         name = min(losses, key=lambda one: losses[one])
-        if step > 1 and losses[name] >= best * (1 if step > 2 else SIMPLER):
-            break
-        best, total_RH = losses[name], total_RH + backtest.forecasts[name][rows]
+        total_RH = total_RH + backtest.forecasts[name][rows]
         counts[name] += 1
-    added = sum(counts.values())
-    return {name: count / added for name, count in counts.items() if count}
+        found.append((losses[name], step, dict(counts)))
+    simplest, least = found[0], min(found, key=lambda one: one[0])
+    _, added, best = simplest if simplest[0] * SIMPLER <= least[0] else least
+    return {name: count / added for name, count in best.items() if count}
 
 
 def loss(judged: Judged, reference: Mapping[str, float]) -> float:

@@ -14,6 +14,9 @@ MEMORY_SEASONS, LEAST_MEMORY, LONGEST_MEMORY = 3, 78, 400
 BACKTEST_SHARE, SPAN_SHARE = 4, 8
 """The backtest's horizon and the span of its origins are at most these parts of the history."""
 
+LONG_SEASONS, FEW_PERIODS = 3, 15
+"""A history of fewer seasons is needed whole for fitting: its backtest judges no more than this many periods, or one origin."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -43,7 +46,8 @@ class Task:
         """Origins inside the visible weeks, oldest first, and how far ahead each is judged."""
         length = int(np.isfinite(self.visible.demand_SP).sum(1).max(initial=0))
         horizon = max(1, min(self.horizon, length // BACKTEST_SHARE))
-        span = max(0, min(length // SPAN_SHARE, length - horizon - 4))
+        long = length >= LONG_SEASONS * self.panel.frequency.season
+        span = max(0, min(length // SPAN_SHARE, length - horizon - 4, length if long else FEW_PERIODS - horizon))
         count = min(origins, span + 1)
         backs = np.unique(np.linspace(0, span, count).astype(int))[::-1] if count > 1 else np.array([0])
         return [self.cut_S - horizon - int(back) for back in backs], horizon

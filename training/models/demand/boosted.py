@@ -48,7 +48,7 @@ class Boosted:
         known = [name for name in known if name in fitting.panel.covariates]
         codes = Codes.fit(fitting.window())
         drawn = list(_draw(fitting, rng))
-        base = _best_base(drawn, fitting.country)
+        base = best_base(drawn, fitting.country)
         parts = [
             _examples(only(window, known), steps_K, actual_SK, codes, base, fitting.country)
             for window, steps_K, actual_SK in drawn
@@ -157,7 +157,7 @@ def _draw(fitting: Fitting, rng: np.random.Generator) -> list[tuple[Window, Ints
     return drawn
 
 
-def _best_base(drawn: list[tuple[Window, Ints, Floats]], country: str | None) -> str:
+def best_base(drawn: list[tuple[Window, Ints, Floats]], country: str | None) -> str:
     def error(name: str) -> float:
         rule = base_of(name, country)
         errors = [np.abs(actual_SK - rule.forecast(window)[:, steps_K]) for window, steps_K, actual_SK in drawn]

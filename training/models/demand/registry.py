@@ -17,6 +17,7 @@ MEMBERS = {
     "theta": "training.models.demand.smoothing:Theta",
     "price_regression": "training.models.demand.price_regression:PriceRegression",
     "lightgbm": "training.models.demand.boosted:Boosted",
+    "hybrid_network": "training.models.demand.hybrid:Hybrid",
 }
 
 
