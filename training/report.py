@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 DRAWN = (
     "ndcg@10", "hr@10", "coverage@10", "tail_share@10",
-    "recall@1", "map@10", "recall_iou50", "ap50", "auc", "gauc", "logloss", "ece",
+    "recall@1", "map@10", "recall_iou50", "ap50", "auc", "gauc", "logloss", "ece", "wape", "mase", "smape",
 )  # fmt: skip
 MOST_PROBLEMS = 200
 
@@ -36,8 +36,11 @@ def write_report(result: FitResult, path: Path, *, job: str, config: BaseModel) 
         "<h2>Training</h2>",
         image("loss and validation by epoch", _curve(result.curve)) if result.curve else "<p>Nothing was trained.</p>",
         *(_exhibit(shown) for shown in result.exhibits),
-        "<h2>By training interactions of the item</h2>" if result.bins else "",
-        image("ndcg@10 by item frequency", _bins(result.bins)) if any(result.bins.values()) else "",
+        *(f"<h2>{escape(title)}</h2>{image(title, picture.encode())}" for title, picture in result.pictures.items()),
+        ("<h2>By kind of series</h2>" if job == "forecaster" else "<h2>By training interactions of the item</h2>")
+        if result.bins
+        else "",
+        image("ndcg@10 by item frequency", _bins(result.bins)) if _by_frequency(result.bins) else "",
         *(f"<h3>{escape(name)}</h3>{_table(bins)}" for name, bins in result.bins.items()),
         "<h2>Notes</h2>",
         "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in result.notes) + "</ul>",
@@ -106,6 +109,10 @@ def _bars(models: Mapping[str, Mapping[str, float]]) -> bytes:
         axis.barh(list(models), [metrics.get(name, 0.0) for metrics in models.values()])
         axis.set(title=name, yticks=range(len(models)), yticklabels=list(models) if axis is axes[0] else [])
     return svg(figure)
+
+
+def _by_frequency(bins: Mapping[str, Mapping[str, Mapping[str, float]]]) -> bool:
+    return any("ndcg@10" in metrics for table in bins.values() for metrics in table.values())
 
 
 def _bins(bins: Mapping[str, Mapping[str, Mapping[str, float]]]) -> bytes:

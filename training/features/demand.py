@@ -95,6 +95,9 @@ class Panel:
     covariates: Mapping[str, Floats]
     schema: CovariateSchema
     test_SP: Bools | None = None
+    censored_SP: Bools | None = None
+    """Where stock ran out, so that demand_SP holds what is taken to have been wanted and sold_SP what was sold."""
+    sold_SP: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.series)
@@ -113,6 +116,8 @@ class Panel:
             demand_SP=self.demand_SP[rows],
             covariates={name: values[rows] for name, values in self.covariates.items()},
             test_SP=None if self.test_SP is None else self.test_SP[rows],
+            censored_SP=None if self.censored_SP is None else self.censored_SP[rows],
+            sold_SP=None if self.sold_SP is None else self.sold_SP[rows],
         )
 
     def until(self, cut_S: Ints | int) -> Panel:
@@ -123,6 +128,7 @@ class Panel:
         return replace(
             self,
             demand_SP=np.where(later_SP, np.nan, self.demand_SP),
+            sold_SP=None if self.sold_SP is None else np.where(later_SP, np.nan, self.sold_SP),
             covariates={
                 name: np.where(later_SP, np.nan, values) if name in hidden else values
                 for name, values in self.covariates.items()
@@ -150,9 +156,16 @@ class Panel:
         )
 
     def actual(self, origin_S: Ints | int, horizon: int) -> Floats:
-        """demand_SH of the periods after the origin: what forecasts are judged by."""
+        """sold_SH of the periods after the origin: what forecasts are judged by."""
+        return self._ahead(self.demand_SP if self.sold_SP is None else self.sold_SP, origin_S, horizon)
+
+    def wanted(self, origin_S: Ints | int, horizon: int) -> Floats:
+        """demand_SH of the periods after the origin: what models learn to say."""
+        return self._ahead(self.demand_SP, origin_S, horizon)
+
+    def _ahead(self, values_SP: Floats, origin_S: Ints | int, horizon: int) -> Floats:
         origin_S = np.broadcast_to(np.asarray(origin_S, np.int64), (len(self),))
-        return _gather(self.demand_SP, origin_S[:, None] - self.first + np.arange(1, horizon + 1))
+        return _gather(values_SP, origin_S[:, None] - self.first + np.arange(1, horizon + 1))
 
 
 def fill(window: Window, schema: CovariateSchema) -> Window:

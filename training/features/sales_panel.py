@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from training.contracts.covariates import NOT_COVARIATES, CovariateSchema, read_covariates
-from training.contracts.errors import InputError, Problem
+from training.contracts.errors import InputError, Problem, nearest
 from training.contracts.shop import Shop
 from training.features.demand import Bools, Floats, Ints, Panel, SeriesTable, Static, require_static
 from training.features.periods import Frequency, frequency_of
@@ -34,9 +34,12 @@ class _Placed:
         return out_SP
 
 
-def read_panel(shop: Shop, *, frequency: Frequency | None = None) -> Panel:
-    """Raises InputError for a shop without sales, duplicate rows, mixed frequencies or a wrong covariates.yaml."""
+def read_panel(shop: Shop, *, frequency: Frequency | None = None, split: str | None = None) -> Panel:
+    """With `split`, of what has one only that and the test's rows.
+
+    Raises InputError for a shop without sales, duplicate rows, mixed frequencies or a wrong covariates.yaml."""
     table = shop.table("sales").sort_by([("series_id", "ascending"), ("timestamp", "ascending")])
+    table = _of_split(table, split)
     if not pc.any(pc.is_valid(table["demand"])).as_py():
         raise InputError(Problem(table="sales", problem="no row has a demand: there is nothing to learn from"))
     schema = covariate_schema(shop, table)
@@ -64,6 +67,19 @@ def read_panel(shop: Shop, *, frequency: Frequency | None = None) -> Panel:
         schema=schema,
         test_SP=_held_out(table["split"], placed),
     )
+
+
+def _of_split(table: pa.Table, split: str | None) -> pa.Table:
+    if split is None:
+        return table
+    names = [name for name in pc.unique(table["split"]).to_pylist() if name is not None]
+    if split not in names:
+        raise InputError(
+            Problem(field="train_split", problem="no row of sales has this split", found=split,
+                    allowed=", ".join(names) or "none: the sales have no split", nearest=nearest(split, names))
+        )  # fmt: skip
+    kept = pc.is_in(table["split"], value_set=pa.array([split, "test"], pa.string()))
+    return table.filter(pc.or_(kept, pc.is_null(table["split"])))
 
 
 def covariate_schema(shop: Shop, table: pa.Table) -> CovariateSchema:

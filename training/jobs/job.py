@@ -84,10 +84,12 @@ class FitResult(BaseModel):
     upstream: dict[str, str] = {}
     """Job -> version of the bundles that this one was trained on top of."""
     bins: dict[str, dict[str, dict[str, float]]] = {}
-    """Per model and item-frequency bin: users, hr@10, ndcg@10."""
+    """Per model and item-frequency bin (forecaster: kind of series): metrics."""
     problems: tuple[str, ...] = ()
     """Rows of the shop that had to be left out, a line for each."""
     exhibits: tuple[Exhibit, ...] = ()
+    pictures: dict[str, str] = {}
+    """Title -> SVG, for the report."""
 
 
 class Fit(Protocol):

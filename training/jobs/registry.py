@@ -11,6 +11,7 @@ MODULES = {
     "recommender": "training.jobs.recommender",
     "ranker": "training.jobs.ranker",
     "vision": "training.jobs.vision",
+    "forecaster": "training.jobs.forecaster",
 }
 
 

@@ -17,7 +17,7 @@ from training.models.demand.seasonal_mean import SeasonalMean
 from training.models.demand.simple import LastValue, Median26
 
 MODEL_FILE, SETTINGS_FILE = "trees.txt", "settings.json"
-ROWS, ORIGINS, LEAST_ROWS, ROUNDS = 150_000, 40, 200, 200
+ROWS, ORIGINS, LEAST_ROWS = 150_000, 40, 200
 PARAMETERS = {
     "objective": "l1", "learning_rate": 0.05, "num_leaves": 63, "min_data_in_leaf": 40, "feature_fraction": 0.6,
     "bagging_fraction": 0.7, "bagging_freq": 1, "lambda_l2": 1.0, "cat_smooth": 20.0, "verbose": -1,
@@ -48,7 +48,7 @@ class Boosted:
         known = [name for name in known if name in fitting.panel.covariates]
         codes = Codes.fit(fitting.window())
         drawn = list(_draw(fitting, rng))
-        base = _best_base(drawn, fitting.country)
+        base = best_base(drawn, fitting.country)
         parts = [
             _examples(only(window, known), steps_K, actual_SK, codes, base, fitting.country)
             for window, steps_K, actual_SK in drawn
@@ -65,8 +65,8 @@ class Boosted:
             values_NF, target_N, weight=weight_N / weight_N.mean(), feature_name=_plain(names),
             categorical_feature=[_plain([n])[0] for n in names if n.startswith("code:")],
         )  # fmt: skip
-        parameters = {**PARAMETERS, "num_threads": fitting.threads, "seed": fitting.seed, **fitting.settings}
-        rounds = int(parameters.pop("rounds", ROUNDS)) if len(target_N) >= LEAST_ROWS else 1
+        parameters = {**PARAMETERS, "num_threads": fitting.threads, "seed": fitting.seed}
+        rounds = fitting.rounds if len(target_N) >= LEAST_ROWS else 1
         trees = lightgbm.train(parameters, dataset, num_boost_round=rounds)
         return cls(trees, codes, base, fitting.country, known, unread)
 
@@ -152,12 +152,12 @@ def _draw(fitting: Fitting, rng: np.random.Generator) -> list[tuple[Window, Ints
         reach = int(steps_K.max()) + 1
         window = fill(fitting.window(int(back), rows, reach), fitting.panel.schema.without_required())
         panel = fitting.panel.take(rows)
-        actual_SK = panel.actual(fitting.cut_S[rows] - back, reach)[:, steps_K]
+        actual_SK = panel.wanted(fitting.cut_S[rows] - back, reach)[:, steps_K]
         drawn.append((window, steps_K, actual_SK))
     return drawn
 
 
-def _best_base(drawn: list[tuple[Window, Ints, Floats]], country: str | None) -> str:
+def best_base(drawn: list[tuple[Window, Ints, Floats]], country: str | None) -> str:
     def error(name: str) -> float:
         rule = base_of(name, country)
         errors = [np.abs(actual_SK - rule.forecast(window)[:, steps_K]) for window, steps_K, actual_SK in drawn]

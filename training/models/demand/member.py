@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -56,7 +56,10 @@ class Fitting:
     covariates: bool = True
     """Whether known-future covariates may be used."""
     blocks: Blocks = blocks_here
-    settings: dict[str, float] = field(default_factory=dict)
+    rounds: int = 200
+    """Of gradient boosting."""
+    epochs: int = 8
+    """Of the network."""
 
     def window(self, back: int = 0, rows: Ints | None = None, horizon: int | None = None) -> Window:
         """The window `back` periods before the cut."""

@@ -15,7 +15,9 @@ MEMBERS = {
     "seasonal_mean": "training.models.demand.seasonal_mean:SeasonalMean",
     "auto_ets": "training.models.demand.smoothing:AutoEts",
     "theta": "training.models.demand.smoothing:Theta",
+    "price_regression": "training.models.demand.price_regression:PriceRegression",
     "lightgbm": "training.models.demand.boosted:Boosted",
+    "hybrid_network": "training.models.demand.hybrid:Hybrid",
 }
 
 

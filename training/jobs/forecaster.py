@@ -1,0 +1,292 @@
+"""The forecaster job: every way to forecast behind one interface, a backtest that chooses for each group of series."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from training.bundles.manifest import Manifest
+from training.bundles.store import MANIFEST
+from training.contracts.atomic import new_folder
+from training.contracts.errors import InputError, Problem, nearest
+from training.contracts.progress import NoProgress, Progress
+from training.contracts.shop import Shop
+from training.features.calendar import country_of
+from training.features.demand import Panel
+from training.features.periods import Frequency
+from training.features.sales_panel import read_panel
+from training.features.stockouts import recovered, stockout_mask
+from training.jobs.forecaster_backtest import ALL, Backtest, choose, run_backtest
+from training.jobs.forecaster_judging import Test, judge
+from training.jobs.forecaster_pictures import pictures
+from training.jobs.forecaster_task import Task, task_of
+from training.jobs.job import FitResult, Job, Report
+from training.models.demand.boosted import BoostedWithoutCovariates
+from training.models.demand.groups import Grouping
+from training.models.demand.intervals import Intervals, error_scale
+from training.models.demand.member import Fitting, Member, blocks_here
+from training.models.demand.registry import MEMBERS, member_class
+from training.models.forecaster import ENSEMBLE, Forecaster, Plan
+
+SLOW_SAMPLE = ("auto_ets", "theta")
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+
+
+class ForecasterConfig(BaseModel):
+    """Settings of `train forecaster`; the defaults suit any shop."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 0
+    horizon: int | None = Field(
+        default=None,
+        ge=1,
+        le=400,
+        description="periods ahead; by default the split's, else what the frequency suggests",
+    )
+    origins: int = Field(
+        default=1, ge=1, le=200, description="rolling origins of the test, the last ends with the data"
+    )
+    members: tuple[str, ...] = Field(
+        default=("last_value", "seasonal_naive", "median_26", "seasonal_mean", "auto_ets", "theta", "price_regression",
+                 "lightgbm"),
+        description="ways to forecast that the backtest chooses among",
+    )  # fmt: skip
+    backtest_origins: int = Field(default=3, ge=1, le=50, description="rolling origins inside the training periods")
+    sampled_series: int = Field(default=400, ge=20, description="that slow classical members are backtested on")
+    country: str | None = Field(default=None, description="whose holidays count, as US; by default the currency's")
+    recover_stockouts: bool = Field(default=True, description="demand of periods that sold out counts as censored")
+    covariate_control: bool = Field(default=True, description="also measure LightGBM without known-future covariates")
+    rounds: int = Field(default=200, ge=1, description="trees of LightGBM")
+    epochs: int = Field(default=8, ge=0, description="of the network; 0 leaves it out")
+    train_split: str | None = Field(default=None, description="only sales of this split and of none are learnt from")
+    threads: int = Field(default=1, ge=1, description="of LightGBM and of the network")
+
+    @field_validator("members")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in value if name not in MEMBERS]
+        if unknown or not value:
+            raise ValueError(f"no such way to forecast: {unknown}; there are {', '.join(MEMBERS)}")
+        return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForecasterData:
+    """A shop as the forecaster sees it."""
+
+    panel: Panel
+    country: str | None
+    notes: tuple[str, ...] = ()
+
+
+def load(shop: Shop, config: ForecasterConfig) -> ForecasterData:
+    """Raises InputError for a shop without sales, duplicate rows, mixed frequencies or a wrong covariates.yaml."""
+    panel = _panel(shop, config, None)
+    notes = list(_oddities(panel))
+    if panel.censored_SP is not None:
+        notes.append(f"{int(panel.censored_SP.sum()):,} periods sold out: their demand is taken as censored")
+    return ForecasterData(panel=panel, country=country_of(shop.info.currency, config.country), notes=tuple(notes))
+
+
+def _panel(shop: Shop, config: ForecasterConfig, frequency: Frequency | None) -> Panel:
+    panel = read_panel(shop, frequency=frequency, split=config.train_split)
+    if config.recover_stockouts and shop.has("inventory"):
+        return recovered(panel, stockout_mask(shop, panel))
+    return panel
+
+
+def _oddities(panel: Panel) -> list[str]:
+    """What a planner should know of the data, kept as it is."""
+    negative, known = int((panel.demand_SP < 0).sum()), np.isfinite(panel.demand_SP)
+    zero_S = known.any(1) & ~((panel.demand_SP != 0) & known).any(1)
+    first_S = np.where(known.any(1), known.argmax(1), known.shape[1])
+    last_S = known.shape[1] - known[:, ::-1].argmax(1)
+    gaps = int((np.where(known.any(1), last_S - first_S, 0) - known.sum(1)).clip(0).sum())
+    found = (
+        (negative, "rows have negative demand (returns), kept as they are"),
+        (gaps, "periods are missing inside series' histories; the last known value stands for them"),
+        (int(zero_S.sum()), "series never sold anything"),
+        (int((known.sum(1) < 4).sum()), "series have fewer than 4 observed periods"),
+    )
+    return [f"{count:,} {what}" for count, what in found if count]
+
+
+def fit(
+    config: ForecasterConfig, data: ForecasterData, report: Report, out: Path, *, progress: Progress = NoProgress()
+) -> FitResult:
+    """Backtest, choose by group, fit what was chosen, bundle it, judge it on the held-out periods.
+
+    Rank 0 writes `out` and says how it went; the other ranks return an empty result.
+    """
+    wall, cpu = time.monotonic(), time.process_time()
+    if report.rank > 0:
+        return _empty_result(out)
+    task = task_of(data.panel, config.horizon, config.origins)
+    fitting = _fitting(config, data, task, report)
+    backtest = _backtest(config, task, fitting, progress)
+    forecaster = _assemble(config, task, fitting, backtest, progress)
+    with new_folder(out, force=True) as folder:
+        forecaster.save(folder)
+    fitted_s, fitted_cpu_s = time.monotonic() - wall, time.process_time() - cpu
+    test = judge(forecaster, task, progress)
+    control = _control(config, fitting, task, progress)
+    scores = dict(forecaster.backtest)
+    return FitResult(
+        folder=out,
+        model=ENSEMBLE,
+        metrics=test.metrics,
+        validation={name: value for name, value in scores.items() if name != "naive_wape"},
+        baselines={**test.baselines, **control},
+        train_seconds=fitted_s,
+        cpu_seconds=fitted_cpu_s,
+        examples_per_second=float(np.isfinite(task.visible.demand_SP).sum() / max(fitted_s, 1e-9)),
+        notes=(*data.notes, *_said(forecaster, backtest, test)),
+        bins={name: dict(table) for name, table in test.by_group.items()},
+        pictures=pictures(forecaster, task, test, control),
+    )
+
+
+def _empty_result(out: Path) -> FitResult:
+    return FitResult(
+        folder=out, model=ENSEMBLE, metrics={}, validation={}, baselines={}, train_seconds=0.0, cpu_seconds=0.0,
+        examples_per_second=0.0,
+    )  # fmt: skip
+
+
+def _fitting(config: ForecasterConfig, data: ForecasterData, task: Task, report: Report) -> Fitting:
+    return Fitting(
+        panel=task.visible, cut_S=task.cut_S, horizon=task.horizon, memory=task.memory, country=data.country,
+        seed=config.seed, threads=config.threads, blocks=getattr(report, "blocks", blocks_here),
+        rounds=config.rounds, epochs=config.epochs,
+    )  # fmt: skip
+
+
+def _names(config: ForecasterConfig, task: Task) -> list[str]:
+    """The members that this panel gives something to learn from."""
+    known = [name for name in task.panel.schema.named("known_future") if name in task.panel.covariates]
+    left_out = {"price_regression"} if not known else set()
+    left_out |= {"hybrid_network"} if not config.epochs else set()
+    return [name for name in config.members if name not in left_out]
+
+
+def fit_member(name: str, fitting: Fitting) -> Member:
+    member: Any = member_class(name)
+    return member.fit(fitting) if hasattr(member, "fit") else member()
+
+
+def _backtest(config: ForecasterConfig, task: Task, fitting: Fitting, progress: Progress) -> Backtest:
+    return run_backtest(
+        task, fitting, _names(config, task), fit_member, origins=config.backtest_origins,
+        slow=dict.fromkeys(SLOW_SAMPLE, config.sampled_series), progress=progress,
+    )  # fmt: skip
+
+
+def _assemble(
+    config: ForecasterConfig, task: Task, fitting: Fitting, backtest: Backtest, progress: Progress
+) -> Forecaster:
+    names = _names(config, task)
+    informed = [name for name in names if backtest.uses[name]]
+    plan = Plan(chosen=choose(backtest, names), informed=choose(backtest, informed) if informed else {})
+    used = {name for table in (plan.chosen, plan.informed) for weights in table.values() for name in weights}
+    members = {}
+    for name in names:
+        if name in used:
+            progress.stage(f"fitting {name}")
+            members[name] = fit_member(name, fitting)
+    window = task.window(task.cut_S)
+    grouping = Grouping.fit(window)
+    intervals, scores = _calibrated(task, backtest, plan, grouping)
+    return Forecaster(
+        horizon=task.horizon, memory=task.memory, frequency=task.panel.frequency, covariates=task.panel.schema,
+        quantiles=QUANTILES, members=members, plan=plan, grouping=grouping, intervals=intervals, panel=task.panel,
+        backtest=scores, non_negative=not bool(np.nanmin(task.visible.demand_SP, initial=0.0) < 0),
+    )  # fmt: skip
+
+
+def _calibrated(task: Task, backtest: Backtest, plan: Plan, grouping: Grouping) -> tuple[Intervals, dict[str, float]]:
+    """Intervals from what the plan misses by in the backtest, and its scores there beside the last value's."""
+    mean_RH = backtest.combined([plan.weights(group, informed=False) for group in backtest.groups])
+    rows = np.arange(len(mean_RH))
+    moments, horizon = task.backtest(len(mean_RH) // max(len(task.panel), 1))
+    scale_RH = np.concatenate([
+        error_scale(task.window(origin_S, horizon), np.nan_to_num(part_SH))
+        for origin_S, part_SH in zip(moments, np.split(mean_RH, len(moments)), strict=True)
+    ])  # fmt: skip
+    del grouping
+    errors_RH = np.full((len(rows), task.horizon), np.nan)
+    errors_RH[:, :horizon] = (backtest.actual_RH - mean_RH) / scale_RH
+    scores = backtest.judged(mean_RH, rows).scores()
+    naive = backtest.judged(backtest.forecasts.get("last_value", mean_RH), rows).scores()
+    return Intervals.fit(task.horizon, backtest.groups, errors_RH), {**scores, "naive_wape": naive["wape"]}
+
+
+def _control(config: ForecasterConfig, fitting: Fitting, task: Task, progress: Progress) -> dict[str, dict[str, float]]:
+    """LightGBM with and without what is known ahead, on the test."""
+    if (
+        not config.covariate_control
+        or not fitting.panel.schema.named("known_future")
+        or "lightgbm" not in config.members
+    ):
+        return {}
+    from dataclasses import replace
+
+    progress.stage("the same trees without known-future covariates")
+    without = BoostedWithoutCovariates.fit(replace(fitting, covariates=False))
+    return {without.name: Test.of_member(without, task)}
+
+
+def _said(forecaster: Forecaster, backtest: Backtest, test: Test) -> list[str]:
+    """What was chosen for whom, and what it is worth at each level."""
+    counts = {group: list(backtest.groups).count(group) for group in dict.fromkeys(backtest.groups)}
+    lines = []
+    for group, weights in forecaster.plan.chosen.items():
+        mix = ", ".join(f"{name} {share:.0%}" for name, share in sorted(weights.items(), key=lambda one: -one[1]))
+        lines.append(
+            f"{'any other series' if group == ALL else f'{group} ({counts[group]:,} series x origins)'}: {mix}"
+        )
+    members = ", ".join(f"{name} {scores['wape']:.4f}" for name, scores in test.members.items())
+    lines.append(f"test WAPE of the members alone: {members}")
+    for level in ("item", "location", "total"):
+        if f"wape_{level}" in test.metrics:
+            naive = test.baselines["last_value"].get(f"wape_{level}", float("nan"))
+            lines.append(f"WAPE at level {level}: {test.metrics[f'wape_{level}']:.4f}, last value {naive:.4f}")
+    if left_out := int(test.metrics.get("scale_0", 0)):
+        lines.append(f"{left_out:,} series x origins have a naive error of 0 and are left out of MASE")
+    return lines
+
+
+def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress()) -> dict[str, Any]:
+    """`metrics` of the bundle on the held-out periods of `shop`, and its `baselines` there."""
+    forecaster = Forecaster.load(folder)
+    config = ForecasterConfig.model_validate(Manifest.model_validate_json((folder / MANIFEST).read_bytes()).config)
+    progress.stage(f"reading {shop.path}")
+    panel = _panel(shop, config.model_copy(update={"train_split": None}), forecaster.frequency)
+    _refuse_other_covariates(forecaster, panel)
+    task = task_of(panel, forecaster.horizon, config.origins)
+    test = judge(forecaster, task, progress)
+    return {"metrics": test.metrics, "baselines": test.baselines}
+
+
+def _refuse_other_covariates(forecaster: Forecaster, panel: Panel) -> None:
+    for name, covariate in forecaster.covariates.covariates.items():
+        if covariate.kind == "known_future" and name not in panel.schema.covariates and name in forecaster.usable:
+            raise InputError(
+                Problem(table="sales", column=name, problem="the bundle learnt from this covariate, the shop has none",
+                        allowed="a shop with the covariates of training", nearest=nearest(name, panel.schema.covariates))
+            )  # fmt: skip
+
+
+JOB = Job(
+    name="forecaster",
+    config=ForecasterConfig,
+    load=load,
+    fit=fit,
+    evaluate=evaluate_bundle,
+    selection_metric="wape",
+)
