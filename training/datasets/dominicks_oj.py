@@ -1,4 +1,4 @@
-"""Orange juice at Dominick's: weekly units of 11 brands in 83 stores, with every brand's price, coupons and features."""
+"""Orange juice at Dominick's: weekly units of 11 brands in 83 stores, with prices, coupons and features."""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ _STORES = {"Store": _s, "Type": _s, "Size": _f}
 COVARIATES = CovariateSchema(covariates={
     "department": STATIC, "store_type": STATIC, "store_size": STATIC,
     "holiday": Covariate(kind="known_future", missing="zero"),
-    **{name: Covariate(kind="past_only", missing="last") for name in ("temperature", "fuel_price", "cpi", "unemployment")},
+    **dict.fromkeys(
+        ("temperature", "fuel_price", "cpi", "unemployment"), Covariate(kind="past_only", missing="last")
+    ),
     "markdown": Covariate(kind="past_only", missing="zero"),
 })  # fmt: skip
 

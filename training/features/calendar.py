@@ -28,7 +28,7 @@ def country_of(currency: str, named: str | None) -> str | None:
 
 
 def calendar_features(periods_N: Ints, frequency: Frequency, country: str | None) -> dict[str, Floats]:
-    """By name, [N]: place in the year (0-1), weeks from Easter and from Christmas, holidays within the period, weekday."""
+    """By name, [N]: place in the year (0-1), weeks from Easter and from Christmas, holidays within, weekday."""
     unique, inverse = np.unique(periods_N, return_inverse=True)
     table = _calendar(unique, frequency, country)
     return {name: values[inverse.reshape(np.shape(periods_N))] for name, values in table.items()}

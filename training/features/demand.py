@@ -45,7 +45,7 @@ class SeriesTable:
 class Window:
     """What is visible at each series' own origin: history that ends there, and what is known of the periods after.
 
-    demand_ST and past_CST[name] end with period origin_S; nan = unknown. future_CSH[name] holds known-future covariates.
+    demand_ST and past_CST[name] end with period origin_S; nan = unknown. future_CSH[name]: known-future covariates.
     """
 
     series: SeriesTable
@@ -86,7 +86,7 @@ class Window:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """All series on one axis of periods first..first+P-1; nan = no such row. `test_SP` marks the split's held-out rows."""
+    """All series on one axis of periods first..first+P-1; nan = no such row. `test_SP`: the split's held-out rows."""
 
     series: SeriesTable
     frequency: Frequency

@@ -44,7 +44,7 @@ def demand_features(window: Window, steps_K: Ints, country: str | None, codes: C
         columns[name] = values.ravel()
     for name, values_SK in {**_seasons(demand_ST, window, steps_K), **_known(window, demand_ST, steps_K)}.items():
         columns[name] = values_SK.ravel()
-    values_NF = np.stack(list(columns.values()), axis=1).astype(np.float32)
+    values_NF = np.stack(list(columns.values()), axis=1)
     return DemandFeatures(tuple(columns), values_NF, np.repeat(level_S, steps))
 
 

@@ -278,7 +278,7 @@ def _refuse_other_covariates(forecaster: Forecaster, panel: Panel) -> None:
         if covariate.kind == "known_future" and name not in panel.schema.covariates and name in forecaster.usable:
             raise InputError(
                 Problem(table="sales", column=name, problem="the bundle learnt from this covariate, the shop has none",
-                        allowed="a shop with the covariates of training", nearest=nearest(name, panel.schema.covariates))
+                        allowed="the covariates of training", nearest=nearest(name, panel.schema.covariates))
             )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Rolling origins inside the training weeks: every member is fitted before the first, judged on all, and chosen by group.
+"""Rolling origins inside the training weeks: members are fitted before the first, judged on all, chosen by group.
 
 The weights of a group are found by greedy selection with replacement (Caruana et al. 2004), which overfits little and
 leaves out whoever adds nothing.

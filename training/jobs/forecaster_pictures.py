@@ -1,4 +1,4 @@
-"""The pictures of a forecaster's report: fans, error by step and by kind of series, calibration, what covariates bought."""
+"""The pictures of a forecaster's report: fans, errors, calibration, what covariates bought."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ BACKTEST_SHARE, SPAN_SHARE = 4, 8
 """The backtest's horizon and the span of its origins are at most these parts of the history."""
 
 LONG_SEASONS, FEW_PERIODS = 3, 15
-"""A history of fewer seasons is needed whole for fitting: its backtest judges no more than this many periods, or one origin."""
+"""A history of fewer seasons is needed for fitting: its backtest spans this many periods, or has one origin."""
 
 
 @dataclass(frozen=True)

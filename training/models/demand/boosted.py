@@ -84,7 +84,7 @@ class Boosted:
         read_F = [name not in self.unread for name in features.names]
         said_SH = np.asarray(self.trees.predict(features.values_NF[:, read_F], num_threads=1)).reshape(base_SH.shape)
         offset_SH = OFFSET * features.level_N.reshape(base_SH.shape)
-        known_S = np.isfinite(window.demand_ST).any(1)
+        known_S = np.asarray(np.isfinite(window.demand_ST).any(1))
         out_SH = (np.maximum(base_SH, 0.0) + offset_SH) * np.exp(said_SH) - offset_SH
         return np.where(known_S[:, None], np.maximum(out_SH, 0.0), base_SH)
 

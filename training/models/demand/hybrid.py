@@ -135,7 +135,7 @@ class Hybrid:
             said_BHQ = self.network(inputs.past_BTE, inputs.ahead_BHF, inputs.names_BC).double().numpy()
         offset_B1 = inputs.offset_B[:, None]
         out_BH = (inputs.base_BH + offset_B1) * np.exp(said_BHQ[..., MEDIAN]) - offset_B1
-        known_S = np.isfinite(window.demand_ST).any(1)
+        known_S = np.asarray(np.isfinite(window.demand_ST).any(1))
         return np.where(known_S[:, None], np.maximum(out_BH, 0.0), inputs.base_BH)
 
     def save(self, folder: Path) -> None:
@@ -216,7 +216,7 @@ def _train(
             said = network(*parts[place].take(rows))
             loss = quantile_loss(said, targets[place][rows], weights[place][rows])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()

@@ -1,4 +1,4 @@
-"""What every way to forecast demand keeps: one interface, a folder of numbers, rows that do not depend on each other."""
+"""What every way to forecast demand keeps: one interface, a folder of numbers, rows that stand alone."""
 
 from __future__ import annotations
 

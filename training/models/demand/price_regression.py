@@ -1,4 +1,4 @@
-"""Log-log panel regression on what is known ahead: elasticities by item, drawn to those of all; each series its own level.
+"""Log-log panel regression on what is known ahead: elasticities by item, a level for each series.
 
 The within estimator of a fixed-effects panel (Montgomery 1997 fits the same to orange juice); the level runs on with an
 exponentially weighted mean of what the covariates leave unexplained.
@@ -48,7 +48,7 @@ class PriceRegression:
         effects = {ALL: np.linalg.solve(mean_square + ridge, mean_cross)}
         items = np.array([item or "" for item in window.series.item_id], dtype=object)
         for item in dict.fromkeys(items):
-            of_item = items == item
+            of_item = np.flatnonzero(items == item)
             square = square_SCC[of_item].sum(0) + PRIOR_ROWS * (mean_square + ridge)
             drawn = PRIOR_ROWS * (mean_square + ridge) @ effects[ALL]
             effects[str(item)] = np.linalg.solve(square, cross_SC[of_item].sum(0) + drawn)
@@ -65,7 +65,7 @@ class PriceRegression:
         lift_SH = np.clip(np.einsum("shc,sc->sh", ahead_SHC, effect_SC), -MOST_LIFT, MOST_LIFT)
         offset_S = OFFSET * demand_level(window)
         out_SH = np.exp(level_S[:, None] + lift_SH) - offset_S[:, None]
-        return np.where(known_ST.any(1)[:, None], np.maximum(out_SH, 0.0), 0.0)
+        return np.where(np.asarray(known_ST.any(1))[:, None], np.maximum(out_SH, 0.0), 0.0)
 
     def save(self, folder: Path) -> None:
         arrays = {str(place): effects for place, effects in enumerate(self.effects.values())}
@@ -78,7 +78,7 @@ class PriceRegression:
 
 
 def _logs(window: Window, names: tuple[str, ...]) -> tuple[np.ndarray, Floats, Floats, Floats]:
-    """Where demand is known, its logarithm, and the covariates then and ahead (0 = usual); unknown ones count as usual."""
+    """Where demand is known, its logarithm, and the covariates then and ahead (0 = usual or unknown)."""
     known_ST = np.isfinite(window.demand_ST)
     offset_S1 = OFFSET * demand_level(window)[:, None]
     log_ST = np.where(known_ST, np.log(np.maximum(np.nan_to_num(window.demand_ST), 0.0) + offset_S1), 0.0)

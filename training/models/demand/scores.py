@@ -24,7 +24,7 @@ class Judged:
     quantiles_RQH: Floats | None = None
 
     def scores(self) -> dict[str, float]:
-        """wape mase smape (0-200) and, where there are quantiles, pinball coverage_80; mase without series of scale 0."""
+        """wape mase smape (0-200), pinball coverage_80 where there are quantiles; mase without series of scale 0."""
         known = np.isfinite(self.actual_RH)
         if not known.any():
             return dict.fromkeys(("wape", "mase", "smape"), float("nan"))

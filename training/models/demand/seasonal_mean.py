@@ -64,7 +64,7 @@ class SeasonalMean:
         filled_ST = gap_filled(window.demand_ST)
         smooth_ST = filled_ST.copy()
         for row, item in enumerate(window.series.item_id):
-            if item in self.bases:
+            if item is not None and item in self.bases:
                 _project(self.bases[item], int(window.origin_S[row]), smooth_ST[row])
         smooth_ST[~np.isfinite(filled_ST)] = np.nan
         return self._with_neighbours(window, smooth_ST) if window.frequency.unit == "week" else smooth_ST

@@ -1,7 +1,7 @@
 """AutoETS and theta, fitted by statsforecast, kept as numbers and run on by one vectorised recursion.
 
-Hyndman & Khandakar 2008; Assimakopoulos & Nikolopoulos 2000 in the form of Fiorucci et al. 2016. For additive trends the
-level recursions of additive and multiplicative errors are the same in terms of the error, so that one covers both.
+Hyndman & Khandakar 2008; Assimakopoulos & Nikolopoulos 2000 in the form of Fiorucci et al. 2016. For additive trends
+the recursions of additive and multiplicative errors are the same in terms of the error, so that one covers both.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PARAMETERS = ("alpha", "beta", "gamma", "phi", "level", "trend", "drift", "count
 
 
 class _Smoothing:
-    """One row of numbers a series, as of the end of its training data; a series that has none gets its recent median."""
+    """A row of numbers a series, as of the end of its training data; a series without gets its recent median."""
 
     name = ""
     uses: frozenset[str] = frozenset()
