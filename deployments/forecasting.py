@@ -22,6 +22,7 @@ from deployments.messages import (
 from deployments.policies.filters import Filter, compile_filter
 from deployments.state.clock import to_us
 from deployments.state.records import Row
+from deployments.summed_series import summed
 from training.bundles.manifest import Manifest
 from training.contracts.covariates import MissingCovariate
 from training.contracts.errors import InputError
@@ -35,6 +36,8 @@ FIXED = ("series_id", "item_id", "location", "timestamp", "demand", "split")
 Fault = dict[str, str | None]
 Answer = Forecasts | SelectionList | Unforecastable
 MOST_ASSORTED = 5_000
+CORRECTED_PERIODS = 8
+"""Before the end of the training data, in which later sales rows still count."""
 
 
 class Forecasting:
@@ -42,7 +45,8 @@ class Forecasting:
 
     def __init__(self, forecaster: Forecaster, live: LiveShop) -> None:
         self.forecaster, self.live = forecaster, live
-        self._since_us = int(forecaster.frequency.timestamp_us(np.array([forecaster.end]))[0])
+        bounds = np.array([forecaster.end - CORRECTED_PERIODS, forecaster.end + forecaster.memory])
+        self._since_us, self._until_us = (int(moment) for moment in forecaster.frequency.timestamp_us(bounds))
         self._lock = threading.Lock()
 
     @classmethod
@@ -78,28 +82,39 @@ class Forecasting:
 
     def _forecasts(self, query: ForecastQuery, age_ms: float) -> Answer:
         forecaster = self.forecaster
-        ids = [self._series_id(asked) for asked in query.series]
-        live = self.live.store.sales_of([series_id for series_id in ids if series_id], since_us=self._since_us)
-        given = _by_series(query.covariates)
-        asked, wrong = [], list(self._wrong_covariates(query.covariates, set(ids)))
-        for place, (named, series_id) in enumerate(zip(query.series, ids, strict=True)):
-            if series_id is None or not (series_id in forecaster.series or live.get(series_id)):
-                wrong.append({"field": f"series.{place}", "problem": f"unknown series: {_name(named)}"})
-            else:
-                asked.append(self._query(series_id, live.get(series_id, []), given.get(series_id, [])))
+        parts = [self._parts(asked) for asked in query.series]
+        ids = list(dict.fromkeys(series_id for part in parts for series_id in part))
+        live, given = self._live(ids), _by_series(query.covariates)
+        wrong = self._wrong_covariates(query.covariates, set(ids))
+        for place, (asked, part) in enumerate(zip(query.series, parts, strict=True)):
+            if not any(series_id in forecaster.series or live.get(series_id) for series_id in part):
+                wrong.append({"field": f"series.{place}", "problem": f"unknown series: {_name(asked)}"})
         if wrong:
             return Unforecastable(query.version, wrong, age_ms)
-        horizon = query.horizon or forecaster.horizon
+        queries = [self._query(series_id, live.get(series_id, []), given.get(series_id, [])) for series_id in ids]
         levels = query.quantiles or forecaster.quantiles
-        found = forecaster.forecast(asked, horizon, levels)
-        return Forecasts(query.version, found, tuple(levels), dict(forecaster.backtest), age_ms)
+        found = dict(zip(ids, forecaster.forecast(queries, query.horizon or forecaster.horizon, levels), strict=True))
+        series = [
+            summed(asked.item_id or part[0], [found[series_id] for series_id in part])
+            for asked, part in zip(query.series, parts, strict=True)
+        ]
+        return Forecasts(query.version, series, tuple(levels), dict(forecaster.backtest), age_ms)
 
-    def _series_id(self, asked: AskedSeries) -> str | None:
+    def _parts(self, asked: AskedSeries) -> tuple[str, ...]:
+        """The series asked about: one, or those of an item at all its locations."""
         if asked.series_id is not None:
-            return asked.series_id
+            return (asked.series_id,)
         return self.forecaster.series_of(asked.item_id or "", asked.location)
 
-    def _wrong_covariates(self, given: Sequence[GivenCovariates], ids: set[str | None]) -> list[Fault]:
+    def _live(self, series_ids: Sequence[str]) -> dict[str, list[Row]]:
+        """Rows of the sales table around and after the end of the training data; none from a far future."""
+        found = self.live.store.sales_of(series_ids, since_us=self._since_us)
+        return {
+            series_id: [row for row in rows if to_us(row["timestamp"]) < self._until_us]
+            for series_id, rows in found.items()
+        }
+
+    def _wrong_covariates(self, given: Sequence[GivenCovariates], ids: set[str]) -> list[Fault]:
         """What is given for series that are not asked about, or under names that are not known ahead."""
         known = self.forecaster.covariates.named("known_future")
         wrong: list[Fault] = []
@@ -142,27 +157,38 @@ class Forecasting:
         mask = view.alive if query.category is None else view.alive & view.row_mask(_in_category(query.category))
         items = [item_id for item_id, row in view.row_of.items() if mask[row]]
         series = {item: self.forecaster.series_of(item, query.location) for item in sorted(items)}
-        listed = [(item, name) for item, name in series.items() if name is not None][:MOST_ASSORTED]
-        live = self.live.store.sales_of([name for _, name in listed], since_us=self._since_us)
-        queries = [self._query(name, live.get(name, []), []) for _, name in listed]
-        found = self.forecaster.forecast(queries, self.forecaster.horizon, INTERVAL)
+        listed = {item: parts for item, parts in series.items() if parts}
+        ids = [series_id for parts in listed.values() for series_id in parts][:MOST_ASSORTED]
+        live = self._live(ids)
+        queries = {series_id: self._query(series_id, live.get(series_id, []), []) for series_id in ids}
+        answers = self.forecaster.forecast(list(queries.values()), self.forecaster.horizon, INTERVAL)
+        found = dict(zip(ids, answers, strict=True))
         outlooks = [
-            self._outlook(item, query_.history, forecast)
-            for (item, _), query_, forecast in zip(listed, queries, found, strict=True)
+            self._outlook(item, [queries[one].history for one in parts], summed(item, [found[one] for one in parts]))
+            for item, parts in listed.items()
+            if all(one in found for one in parts)
         ]
         verdicts = selection(outlooks)[: query.limit]
         return SelectionList(query.version, verdicts, self.forecaster.horizon, dict(self.forecaster.backtest), age_ms)
 
-    def _outlook(self, item_id: str, history: SeriesHistory, forecast: SeriesForecast) -> Outlook:
+    def _outlook(self, item_id: str, histories: Sequence[SeriesHistory], forecast: SeriesForecast) -> Outlook:
         row = self.live.view.item(item_id) or {}
         price, cost, stock = row.get("price"), row.get("cost"), row.get("stock")
         deviations_H = deviations_of(*forecast.quantiles_QH)
         periods = [Demand(float(mean), float(by)) for mean, by in zip(forecast.mean_H, deviations_H, strict=True)]
         return Outlook(
-            item_id=item_id, demand_T=history.demand_T, expected=total(periods),
+            item_id=item_id, demand_T=_together(histories), expected=total(periods),
             unit_margin=price - cost if price is not None and cost is not None else None,
             in_stock=stock is None or stock > 0,
         )  # fmt: skip
+
+
+def _together(histories: Sequence[SeriesHistory]) -> Floats:
+    """Demand of several series period by period, as far back as the longest; nan where none of them is known."""
+    length = max(len(history.demand_T) for history in histories)
+    padded = [np.pad(one.demand_T, (length - len(one.demand_T), 0), constant_values=np.nan) for one in histories]
+    known_T = np.isfinite(np.stack(padded)).any(axis=0)
+    return np.where(known_T, np.nan_to_num(np.stack(padded)).sum(axis=0), np.nan)
 
 
 def _in_category(category: str) -> Filter:

@@ -72,7 +72,7 @@ class ForecastsIn(Request):
     series: Annotated[list[SeriesIn], Field(min_length=1, max_length=MOST_SERIES)]
     horizon: Annotated[int, Field(ge=1)] | None = None
     quantiles: Annotated[list[Level], Field(min_length=1, max_length=20)] | None = None
-    covariates: Annotated[list[CovariatesIn], Field(max_length=MOST_PERIODS)] = []
+    covariates: Annotated[list[CovariatesIn], Field(max_length=MOST_PERIODS, default_factory=list)]
 
 
 class Step(BaseModel):

@@ -15,12 +15,22 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
 from deployments.assembly import STAGES, open_stage
-from deployments.messages import Article, Missing, PhotoQuery, RankingQuery, RetrievalQuery
+from deployments.messages import (
+    Article,
+    AskedSeries,
+    ForecastQuery,
+    Missing,
+    PhotoQuery,
+    RankingQuery,
+    RetrievalQuery,
+)
 from deployments.stage_host import StageHost
+from tests.forecast_bundle import publish_forecaster
 from tests.serving_shop import Home, Serving, client_of, make_shop, serve_in_process, train
 from tests.vision_bundle import item_picture, publish_vision
 from training.features.profile import Profile
 from training.features.ranking import RankingInputs
+from training.models.forecaster import SeriesForecast
 
 EXAMPLES_PER_ROUTE = 40
 
@@ -33,6 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home.import_shop()
     home.publish()
     publish_vision(home)
+    publish_forecaster(home)
     return home
 
 
@@ -88,11 +99,13 @@ def test_every_stage_conforms(name: str, home: Home) -> None:
     check_deployment(name, home)
 
 
-def _query(name: str, version: str, item_id: str = "i01") -> RetrievalQuery | RankingQuery | PhotoQuery:
+def _query(name: str, version: str, item_id: str = "i01") -> RetrievalQuery | RankingQuery | PhotoQuery | ForecastQuery:
     import numpy as np
 
     if name == "visual_search":
         return PhotoQuery(version, item_picture(int(item_id[1:])), 5, 2)
+    if name == "forecasting":
+        return ForecastQuery(version, (AskedSeries(None, item_id),))
     if name == "retrieval":
         return RetrievalQuery(version, "history", (item_id, "i09"), (0, 60_000_000))
     return RankingQuery(
@@ -111,8 +124,20 @@ def _assert_same(one: tuple[object, ...], other: tuple[object, ...]) -> None:
             np.testing.assert_allclose(left, right, atol=1e-5)
         elif isinstance(left, list) and isinstance(left[0], Article):
             _assert_same_articles(left, right)
+        elif isinstance(left, list) and isinstance(left[0], SeriesForecast):
+            _assert_same_forecasts(left, right)
         else:
             assert left == right
+
+
+def _assert_same_forecasts(one: list[SeriesForecast], other: object) -> None:
+    import numpy as np
+
+    assert isinstance(other, list)
+    for left, right in zip(one, other, strict=True):
+        assert (left.series_id, left.model) == (right.series_id, right.model)
+        np.testing.assert_allclose(left.mean_H, right.mean_H, rtol=1e-9)
+        np.testing.assert_allclose(left.quantiles_QH, right.quantiles_QH, rtol=1e-9)
 
 
 def _assert_same_articles(one: list[Article], other: object) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from deployments.catalogue import Catalogue
-from deployments.state.clock import DAY_US
+from deployments.state.clock import DAY_US, to_us
 from deployments.state.events import EventRow, Outcome
 from deployments.state.images import MAX_PER_ITEM, Kept
 from deployments.state.open import open_store
@@ -242,6 +242,18 @@ def test_the_last_written_sale_wins(store: Store) -> None:
         {"series_id": "r", "timestamp": week},
         {"series_id": "s", "timestamp": week, "demand": 2.0, "holiday": True},
     ]
+
+
+def test_sales_of_some_series_from_a_moment_on(store: Store) -> None:
+    weeks = [datetime(2026, 1, 5, tzinfo=UTC) + timedelta(weeks=n) for n in range(3)]
+    names = [f"s{n}" for n in range(1200)]
+    for week in reversed(weeks):
+        store.append_sales([{"series_id": name, "timestamp": week, "demand": float(week.day)} for name in names])
+    found = store.sales_of([*names[:1100], "nobody"], since_us=to_us(weeks[1]))
+    assert set(found) == set(names[:1100])
+    assert [row["timestamp"] for row in found["s7"]] == weeks[1:]
+    assert store.sales_of(names, since_us=to_us(weeks[2] + timedelta(days=1))) == {}
+    assert store.sales_of([], since_us=0) == {}
 
 
 def _served(name: str) -> ServedRow:
