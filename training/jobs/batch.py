@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from training.contracts.shop import Shop
 from training.features.item_facts import items_of
 from training.features.profile import EVENT_COLUMNS, EventHistory, Profile
 from training.features.ranking import RankingState, RequestFacts, ranking_inputs
+from training.jobs.forecaster_batch import FORECASTS, ForecastBatch, series_of_shop
 from training.jobs.past_shop import CANDIDATES
 from training.jobs.ranker import STATE_FILE, upstream_folder
 from training.models.ranker import load_ranker
@@ -126,23 +128,39 @@ def user_histories(shop: Shop) -> Iterator[pa.Table]:
         yield pa.table({"user_id": block, **lists})
 
 
-# job -> (blocks of inputs, the class that predicts a batch)
-BATCH_JOBS: dict[str, tuple[Callable[[Shop], Iterator[pa.Table]], type[RecommendBatch]]] = {
-    "recommender": (user_histories, RecommendBatch),
-    "ranker": (user_histories, RankBatch),
-}
+@dataclass(frozen=True, kw_only=True)
+class BatchJob:
+    """Blocks of inputs, the class that predicts a batch of them, and the columns of its answers."""
+
+    inputs: Callable[[Shop], Iterator[pa.Table]]
+    predictor: type[RecommendBatch] | type[ForecastBatch]
+    answers: pa.Schema
+    nothing: Problem
+
+
+_NO_EVENTS = Problem(table="events", problem="no user has an event: nothing to predict for")
+BATCH_JOBS = {
+    "recommender": BatchJob(
+        inputs=user_histories, predictor=RecommendBatch, answers=RECOMMENDATIONS, nothing=_NO_EVENTS
+    ),
+    "ranker": BatchJob(inputs=user_histories, predictor=RankBatch, answers=RECOMMENDATIONS, nothing=_NO_EVENTS),
+    "forecaster": BatchJob(
+        inputs=series_of_shop, predictor=ForecastBatch, answers=FORECASTS,
+        nothing=Problem(table="sales", problem="the shop has no series: nothing to forecast"),
+    ),
+}  # fmt: skip
 
 
 def predict_to_file(
     job: str, folder: Path, shop: Shop, out: Path, *, limit: int, workers: int, progress: Progress
 ) -> int:
     """Predictions for the whole shop into `out` (Parquet), which appears when they are complete; returns the rows."""
-    inputs, predictor = BATCH_JOBS[job]
-    blocks = list(inputs(shop))
+    wanted = BATCH_JOBS[job]
+    blocks = list(wanted.inputs(shop))
     if not blocks:
-        raise InputError(Problem(table="events", problem="no user has an event: nothing to predict for"))
+        raise InputError(wanted.nothing)
     predictions = ray.data.from_arrow(blocks).map_batches(
-        predictor,
+        wanted.predictor,
         fn_constructor_args=(str(folder), limit, str(shop.path.absolute())),
         batch_size=BATCH_USERS,
         batch_format="pyarrow",
@@ -154,9 +172,9 @@ def predict_to_file(
     progress.stage(f"predicting {job}", sum(len(block) for block in blocks) * limit)
     rows = 0
     try:
-        with pq.ParquetWriter(partial, RECOMMENDATIONS) as writer:
+        with pq.ParquetWriter(partial, wanted.answers) as writer:
             for batch in predictions.iter_batches(batch_size=None, batch_format="pyarrow"):
-                writer.write_table(batch.cast(RECOMMENDATIONS))
+                writer.write_table(batch.cast(wanted.answers))
                 rows += len(batch)
                 progress.advance(len(batch))
         partial.replace(out)

@@ -22,7 +22,7 @@ from training.models.demand.member import Fitting
 from training.models.demand.network import MEDIAN, HybridNetwork, NetworkConfig, quantile_loss
 
 WEIGHTS_FILE, SETTINGS_FILE = "network.safetensors", "settings.json"
-WINDOWS, ORIGINS, BATCH, LEARNING_RATE, FARTHEST = 24_000, 12, 128, 2e-3, 4.0
+WINDOWS, WINDOWS_A_SERIES, ORIGINS, BATCH, LEARNING_RATE, FARTHEST = 20_000, 6, 12, 128, 2e-3, 4.0
 CHUNK_SERIES = 1_000
 
 
@@ -170,7 +170,8 @@ def _draw(fitting: Fitting, rng: np.random.Generator) -> Iterator[tuple[Window, 
     season, horizon = fitting.panel.frequency.season, fitting.horizon
     oldest = max(1, min(history - 4, max(history - season, history // 3)))
     backs = np.unique(np.linspace(max(1, min(horizon // 3, oldest)), oldest, ORIGINS).astype(int))
-    share = min(1.0, WINDOWS / max(len(fitting.panel) * len(backs), 1))
+    wanted = min(WINDOWS, max(WINDOWS_A_SERIES * len(fitting.panel), WINDOWS // 10))
+    share = min(1.0, wanted / max(len(fitting.panel) * len(backs), 1))
     for back in backs:
         rows = np.sort(rng.choice(len(fitting.panel), max(1, int(len(fitting.panel) * share)), replace=False))
         window = fill(fitting.window(int(back), rows), fitting.panel.schema.without_required())
