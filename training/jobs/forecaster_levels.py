@@ -19,7 +19,7 @@ def reconciled(
 ) -> tuple[dict[str, float], list[str]]:
     """WAPE by level with MinT over the first test origin to the last, beside the plain sums' and the last value's.
 
-    errors_RH are the series' errors in the backtest, origin by origin: they and the sums' errors there weigh the levels.
+    errors_RH are the series' errors in the backtest, origin by origin: they and the sums' own weigh the levels.
     """
     hierarchy = Hierarchy.of(task.panel.series)
     if len(hierarchy.nodes) < 2:
