@@ -23,6 +23,7 @@ from training.features.sales_panel import read_panel
 from training.features.stockouts import recovered, stockout_mask
 from training.jobs.forecaster_backtest import ALL, Backtest, choose, run_backtest
 from training.jobs.forecaster_judging import Test, judge
+from training.jobs.forecaster_levels import reconciled as reconciled_levels
 from training.jobs.forecaster_pictures import pictures
 from training.jobs.forecaster_task import Task, task_of
 from training.jobs.job import FitResult, Job, Report
@@ -31,6 +32,7 @@ from training.models.demand.groups import Grouping
 from training.models.demand.intervals import Intervals, error_scale
 from training.models.demand.member import Fitting, Member, blocks_here
 from training.models.demand.registry import MEMBERS, member_class
+from training.models.demand.simple import LastValue
 from training.models.forecaster import ENSEMBLE, Forecaster, Plan
 
 SLOW_SAMPLE = ("auto_ets", "theta")
@@ -54,7 +56,7 @@ class ForecasterConfig(BaseModel):
     )
     members: tuple[str, ...] = Field(
         default=("last_value", "seasonal_naive", "median_26", "seasonal_mean", "auto_ets", "theta", "price_regression",
-                 "lightgbm"),
+                 "lightgbm", "hybrid_network"),
         description="ways to forecast that the backtest chooses among",
     )  # fmt: skip
     backtest_origins: int = Field(default=3, ge=1, le=50, description="rolling origins inside the training periods")
@@ -62,8 +64,8 @@ class ForecasterConfig(BaseModel):
     country: str | None = Field(default=None, description="whose holidays count, as US; by default the currency's")
     recover_stockouts: bool = Field(default=True, description="demand of periods that sold out counts as censored")
     covariate_control: bool = Field(default=True, description="also measure LightGBM without known-future covariates")
-    rounds: int = Field(default=200, ge=1, description="trees of LightGBM")
-    epochs: int = Field(default=8, ge=0, description="of the network; 0 leaves it out")
+    rounds: int = Field(default=150, ge=1, description="trees of LightGBM")
+    epochs: int = Field(default=5, ge=0, description="of the network; 0 leaves it out")
     train_split: str | None = Field(default=None, description="only sales of this split and of none are learnt from")
     threads: int = Field(default=1, ge=1, description="of LightGBM and of the network")
 
@@ -136,17 +138,18 @@ def fit(
     fitted_s, fitted_cpu_s = time.monotonic() - wall, time.process_time() - cpu
     test = judge(forecaster, task, progress)
     control = _control(config, fitting, task, progress)
+    levels, level_notes = _levels(task, fitting, backtest, forecaster, test)
     scores = dict(forecaster.backtest)
     return FitResult(
         folder=out,
         model=ENSEMBLE,
-        metrics=test.metrics,
+        metrics={**test.metrics, **levels},
         validation={name: value for name, value in scores.items() if name != "naive_wape"},
         baselines={**test.baselines, **control},
         train_seconds=fitted_s,
         cpu_seconds=fitted_cpu_s,
         examples_per_second=float(np.isfinite(task.visible.demand_SP).sum() / max(fitted_s, 1e-9)),
-        notes=(*data.notes, *_said(forecaster, backtest, test)),
+        notes=(*data.notes, *_said(forecaster, backtest, test), *level_notes),
         bins={name: dict(table) for name, table in test.by_group.items()},
         pictures=pictures(forecaster, task, test, control),
     )
@@ -241,6 +244,14 @@ def _control(config: ForecasterConfig, fitting: Fitting, task: Task, progress: P
     return {without.name: Test.of_member(without, task)}
 
 
+def _levels(
+    task: Task, fitting: Fitting, backtest: Backtest, forecaster: Forecaster, test: Test
+) -> tuple[dict[str, float], list[str]]:
+    mean_RH = backtest.combined([forecaster.plan.weights(group, informed=False) for group in backtest.groups])
+    naive = np.concatenate([LastValue().forecast(task.window(origin_S)) for origin_S in task.test_origins()])
+    return reconciled_levels(task, fitting, test, backtest.actual_RH - mean_RH, naive)
+
+
 def _said(forecaster: Forecaster, backtest: Backtest, test: Test) -> list[str]:
     """What was chosen for whom, and what it is worth at each level."""
     counts = {group: list(backtest.groups).count(group) for group in dict.fromkeys(backtest.groups)}
@@ -252,10 +263,6 @@ def _said(forecaster: Forecaster, backtest: Backtest, test: Test) -> list[str]:
         )
     members = ", ".join(f"{name} {scores['wape']:.4f}" for name, scores in test.members.items())
     lines.append(f"test WAPE of the members alone: {members}")
-    for level in ("item", "location", "total"):
-        if f"wape_{level}" in test.metrics:
-            naive = test.baselines["last_value"].get(f"wape_{level}", float("nan"))
-            lines.append(f"WAPE at level {level}: {test.metrics[f'wape_{level}']:.4f}, last value {naive:.4f}")
     if left_out := int(test.metrics.get("scale_0", 0)):
         lines.append(f"{left_out:,} series x origins have a naive error of 0 and are left out of MASE")
     return lines

@@ -9,21 +9,22 @@ from typing import Self
 import lightgbm
 import numpy as np
 
-from training.features.demand import Floats, Ints, Window, fill
+from training.features.demand import Floats, Window
 from training.features.demand_features import OFFSET, Codes, DemandFeatures, demand_features
 from training.features.periods import FIXED_US
+from training.models.demand.base import Past, best_rule, past_at, rules_of
 from training.models.demand.member import Fitting, Member
-from training.models.demand.seasonal_mean import SeasonalMean
-from training.models.demand.simple import LastValue, Median26
 
 MODEL_FILE, SETTINGS_FILE = "trees.txt", "settings.json"
-ROWS, ORIGINS, LEAST_ROWS = 150_000, 40, 200
+ROWS, ORIGINS, LEAST_ROWS = 150_000, 24, 200
 PARAMETERS = {
-    "objective": "l1", "learning_rate": 0.05, "num_leaves": 63, "min_data_in_leaf": 40, "feature_fraction": 0.6,
-    "bagging_fraction": 0.7, "bagging_freq": 1, "lambda_l2": 1.0, "cat_smooth": 20.0, "verbose": -1,
+    "objective": "l1", "learning_rate": 0.05, "num_leaves": 31,  "feature_fraction": 0.6,
+    "bagging_fraction": 0.7, "bagging_freq": 1, "lambda_l2": 10.0, "cat_smooth": 20.0, "verbose": -1,
     "deterministic": True, "force_row_wise": True, "max_bin": 127,
 }  # fmt: skip
 CHUNK_SERIES = 2_000
+LEAF_SHARE = 600
+"""A leaf holds at least this part of the examples."""
 SEASONED_SHARE, LEAST_YEARS = 0.8, 2.5
 Examples = tuple[DemandFeatures, Floats, Floats, Floats]
 """Features, and of those examples that were observed: values_NF, target_N, weight_N."""
@@ -35,8 +36,9 @@ class Boosted:
     name = "lightgbm"
 
     def __init__(
-        self, trees: lightgbm.Booster, codes: Codes, base: str, country: str | None, known: list[str], unread: list[str]
-    ) -> None:
+        self, trees: lightgbm.Booster, codes: Codes, base: Member, country: str | None, known: list[str],
+        unread: list[str],
+    ) -> None:  # fmt: skip
         self.trees, self.codes, self.base, self.country, self.known = trees, codes, base, country, known
         self.unread = unread
         self.uses = frozenset(known)
@@ -47,12 +49,9 @@ class Boosted:
         known = list(fitting.panel.schema.named("known_future")) if fitting.covariates else []
         known = [name for name in known if name in fitting.panel.covariates]
         codes = Codes.fit(fitting.window())
-        drawn = list(_draw(fitting, rng))
-        base = best_base(drawn, fitting.country)
-        parts = [
-            _examples(only(window, known), steps_K, actual_SK, codes, base, fitting.country)
-            for window, steps_K, actual_SK in drawn
-        ]
+        drawn = _draw(fitting, rng)
+        base = best_rule(drawn)
+        parts = [_examples(past, known, codes, base, fitting.country) for past in drawn]
         features = parts[0][0]
         parts = _like_the_future(parts, features.names, only(fitting.window(), known), codes, fitting.country)
         values_NF, target_N, weight_N = (np.concatenate([part[place] for part in parts]) for place in (1, 2, 3))
@@ -65,10 +64,12 @@ class Boosted:
             values_NF, target_N, weight=weight_N / weight_N.mean(), feature_name=_plain(names),
             categorical_feature=[_plain([n])[0] for n in names if n.startswith("code:")],
         )  # fmt: skip
-        parameters = {**PARAMETERS, "num_threads": fitting.threads, "seed": fitting.seed}
+        leaf = int(np.clip(len(target_N) // LEAF_SHARE, 10, 200))
+        own = {"num_threads": fitting.threads, "seed": fitting.seed, "min_data_in_leaf": leaf}
+        parameters = {**PARAMETERS, **own}
         rounds = fitting.rounds if len(target_N) >= LEAST_ROWS else 1
         trees = lightgbm.train(parameters, dataset, num_boost_round=rounds)
-        return cls(trees, codes, base, fitting.country, known, unread)
+        return cls(trees, codes, rules_of(fitting.country)[base], fitting.country, known, unread)
 
     def forecast(self, window: Window) -> Floats:
         window = only(window, self.known)
@@ -80,7 +81,7 @@ class Boosted:
 
     def _forecast(self, window: Window) -> Floats:
         features = demand_features(window, np.arange(window.horizon), self.country, self.codes)
-        base_SH = base_of(self.base, self.country).forecast(window)
+        base_SH = self.base.forecast(window)
         read_F = [name not in self.unread for name in features.names]
         said_SH = np.asarray(self.trees.predict(features.values_NF[:, read_F], num_threads=1)).reshape(base_SH.shape)
         offset_SH = OFFSET * features.level_N.reshape(base_SH.shape)
@@ -91,7 +92,7 @@ class Boosted:
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.trees.save_model(str(folder / MODEL_FILE))
-        settings = {"codes": self.codes.of_column, "base": self.base, "country": self.country, "known": self.known,
+        settings = {"codes": self.codes.of_column, "base": self.base.name, "country": self.country, "known": self.known,
                     "unread": self.unread}  # fmt: skip
         (folder / SETTINGS_FILE).write_text(json.dumps(settings), encoding="utf-8")
 
@@ -99,14 +100,8 @@ class Boosted:
     def load(cls, folder: Path) -> Self:
         settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
         trees = lightgbm.Booster(model_file=str(folder / MODEL_FILE))
-        return cls(
-            trees,
-            Codes(settings["codes"]),
-            settings["base"],
-            settings["country"],
-            settings["known"],
-            settings["unread"],
-        )
+        base = rules_of(settings["country"])[settings["base"]]
+        return cls(trees, Codes(settings["codes"]), base, settings["country"], settings["known"], settings["unread"])
 
 
 class BoostedWithoutCovariates(Boosted):
@@ -127,21 +122,12 @@ def only(window: Window, known: list[str]) -> Window:
     )  # fmt: skip
 
 
-def base_of(name: str, country: str | None) -> Member:
-    """The rules that trees may start from."""
-    rules: dict[str, Member] = {
-        "last_value": LastValue(), "median_26": Median26(), "seasonal_mean": SeasonalMean({}, country),
-    }  # fmt: skip
-    return rules[name]
-
-
-def _draw(fitting: Fitting, rng: np.random.Generator) -> list[tuple[Window, Ints, Floats]]:
-    """Past windows with some steps each and their actual demand, as many rows as are wanted."""
+def _draw(fitting: Fitting, rng: np.random.Generator) -> list[Past]:
+    """Past windows with some steps each, as many rows as are wanted."""
     history = int(np.isfinite(fitting.panel.demand_SP).sum(1).max(initial=0))
     horizon = fitting.horizon
     oldest = max(min(history - 4, max(history // 2, history - 26) + 26), 1)
-    count = min(ORIGINS, oldest)
-    backs = np.unique(np.linspace(1, oldest, count).astype(int))
+    backs = np.unique(np.linspace(1, oldest, min(ORIGINS, oldest)).astype(int))
     steps = min(horizon, 13)
     series = len(fitting.panel)
     share = min(1.0, ROWS / max(series * steps * len(backs), 1))
@@ -149,31 +135,16 @@ def _draw(fitting: Fitting, rng: np.random.Generator) -> list[tuple[Window, Ints
     for back in backs:
         rows = np.sort(rng.choice(series, max(1, int(series * share)), replace=False))
         steps_K = np.sort(rng.choice(min(horizon, back), min(steps, horizon, back), replace=False))
-        reach = int(steps_K.max()) + 1
-        window = fill(fitting.window(int(back), rows, reach), fitting.panel.schema.without_required())
-        panel = fitting.panel.take(rows)
-        actual_SK = panel.wanted(fitting.cut_S[rows] - back, reach)[:, steps_K]
-        drawn.append((window, steps_K, actual_SK))
+        drawn.append(past_at(fitting, int(back), rows, steps_K))
     return drawn
 
 
-def best_base(drawn: list[tuple[Window, Ints, Floats]], country: str | None) -> str:
-    def error(name: str) -> float:
-        rule = base_of(name, country)
-        errors = [np.abs(actual_SK - rule.forecast(window)[:, steps_K]) for window, steps_K, actual_SK in drawn]
-        return float(sum(np.nansum(one) for one in errors))
-
-    return min(("last_value", "median_26", "seasonal_mean"), key=error)
-
-
-def _examples(
-    window: Window, steps_K: Ints, actual_SK: Floats, codes: Codes, base: str, country: str | None
-) -> Examples:
-    features = demand_features(window, steps_K, country, codes)
-    base_N = np.maximum(base_of(base, country).forecast(window)[:, steps_K].ravel(), 0.0)
+def _examples(past: Past, known: list[str], codes: Codes, base: str, country: str | None) -> Examples:
+    features = demand_features(only(past.window, known), past.steps_K, country, codes)
+    base_N, wanted_N = past.base(base).ravel(), past.wanted_SK.ravel()
     offset_N = OFFSET * features.level_N
-    kept_N = np.isfinite(actual_SK.ravel()) & np.repeat(np.isfinite(window.demand_ST).any(1), len(steps_K))
-    target_N = np.log((np.maximum(np.nan_to_num(actual_SK.ravel()), 0.0) + offset_N) / (base_N + offset_N))
+    kept_N = np.isfinite(wanted_N) & np.repeat(np.isfinite(past.window.demand_ST).any(1), len(past.steps_K))
+    target_N = np.log((np.maximum(np.nan_to_num(wanted_N), 0.0) + offset_N) / (base_N + offset_N))
     weight_N = (base_N + offset_N) ** 0.75
     return features, features.values_NF[kept_N], target_N[kept_N], weight_N[kept_N]
 

@@ -15,14 +15,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from training.features.calendar import calendar_features
-from training.features.demand import Floats, Window, fill, gap_filled
+from training.features.demand import Floats, Window, gap_filled
 from training.features.demand_features import OFFSET, Codes, demand_features, demand_level, scaled
-from training.models.demand.boosted import base_of, best_base, only
-from training.models.demand.member import Fitting
+from training.models.demand.base import Past, best_rule, past_at, rules_of
+from training.models.demand.boosted import only
+from training.models.demand.member import Fitting, Member
 from training.models.demand.network import MEDIAN, HybridNetwork, NetworkConfig, quantile_loss
 
 WEIGHTS_FILE, SETTINGS_FILE = "network.safetensors", "settings.json"
-WINDOWS, ORIGINS, BATCH, LEARNING_RATE, FARTHEST = 24_000, 12, 128, 2e-3, 4.0
+WINDOWS, WINDOWS_A_SERIES, ORIGINS, BATCH, LEARNING_RATE, FARTHEST = 20_000, 6, 12, 128, 2e-3, 4.0
 CHUNK_SERIES = 1_000
 
 
@@ -46,7 +47,6 @@ class Reading:
     """How a window becomes the network's inputs; fitted on training's windows."""
 
     codes: Codes
-    base: str
     country: str | None
     known: tuple[str, ...]
     names: tuple[str, ...]
@@ -54,7 +54,7 @@ class Reading:
     spread_F: Floats
     encoder: int
 
-    def __call__(self, window: Window) -> Inputs:
+    def __call__(self, window: Window, base: Member) -> Inputs:
         window = only(window, list(self.known))
         level_S = demand_level(window)
         features = demand_features(window, np.arange(window.horizon), self.country, self.codes)
@@ -63,7 +63,7 @@ class Reading:
         ahead = np.clip((read_NF - self.mean_F) / self.spread_F, -FARTHEST, FARTHEST)
         codes = self.codes.of(window)
         named = [np.nan_to_num(codes[f"code:{name}"] + 1.0) for name in self.codes.of_column]
-        base_SH = np.maximum(base_of(self.base, self.country).forecast(window), 0.0)
+        base_SH = np.maximum(base.forecast(window), 0.0)
         return Inputs(
             past_BTE=_tensor(_past(window, level_S, self)),
             ahead_BHF=_tensor(np.nan_to_num(ahead).reshape(len(window), window.horizon, -1)),
@@ -100,8 +100,8 @@ class Hybrid:
 
     name = "hybrid_network"
 
-    def __init__(self, network: HybridNetwork, reading: Reading, past: int) -> None:
-        self.network, self.reading, self.past = network.eval(), reading, past
+    def __init__(self, network: HybridNetwork, reading: Reading, base: Member, past: int) -> None:
+        self.network, self.reading, self.base, self.past = network.eval(), reading, base, past
         self.uses = frozenset(reading.known)
 
     @classmethod
@@ -111,16 +111,16 @@ class Hybrid:
         torch.set_num_threads(fitting.threads)
         try:
             drawn = list(_draw(fitting, rng))
-            reading = _reading(fitting, drawn)
-            parts = [reading(window) for window, _ in drawn]
+            base, reading = best_rule(drawn), _reading(fitting, drawn)
+            parts = [reading(past.window, past.rules[base]) for past in drawn]
             network = HybridNetwork(
                 parts[0].past_BTE.shape[2], len(reading.names),
                 tuple(len(codes) for codes in reading.codes.of_column.values()), NetworkConfig(encoder=reading.encoder),
             )  # fmt: skip
-            _train(network, parts, [actual for _, actual in drawn], fitting.epochs, rng)
+            _train(network, parts, [past.wanted_SK for past in drawn], fitting.epochs, rng)
         finally:
             torch.random.set_rng_state(torch_state)
-        return cls(network, reading, parts[0].past_BTE.shape[2])
+        return cls(network, reading, rules_of(fitting.country)[base], parts[0].past_BTE.shape[2])
 
     def forecast(self, window: Window) -> Floats:
         parts = [
@@ -130,7 +130,7 @@ class Hybrid:
         return np.concatenate(parts) if parts else np.zeros((0, window.horizon))
 
     def _forecast(self, window: Window) -> Floats:
-        inputs = self.reading(window)
+        inputs = self.reading(window, self.base)
         with torch.no_grad():
             said_BHQ = self.network(inputs.past_BTE, inputs.ahead_BHF, inputs.names_BC).double().numpy()
         offset_B1 = inputs.offset_B[:, None]
@@ -143,7 +143,7 @@ class Hybrid:
         save_file(self.network.state_dict(), folder / WEIGHTS_FILE)
         one = self.reading
         settings = {
-            "codes": one.codes.of_column, "base": one.base, "country": one.country, "known": one.known,
+            "codes": one.codes.of_column, "base": self.base.name, "country": one.country, "known": one.known,
             "names": one.names, "mean": one.mean_F.tolist(), "spread": one.spread_F.tolist(), "past": self.past,
             "network": self.network.config.model_dump(mode="json"),
         }  # fmt: skip
@@ -155,37 +155,34 @@ class Hybrid:
         config = NetworkConfig.model_validate(said["network"])
         codes = Codes(said["codes"])
         reading = Reading(
-            codes, said["base"], said["country"], tuple(said["known"]), tuple(said["names"]), np.array(said["mean"]),
+            codes, said["country"], tuple(said["known"]), tuple(said["names"]), np.array(said["mean"]),
             np.array(said["spread"]), config.encoder,
         )  # fmt: skip
         sizes = tuple(len(values) for values in codes.of_column.values())
         network = HybridNetwork(int(said["past"]), len(reading.names), sizes, config)
         network.load_state_dict(load_file(folder / WEIGHTS_FILE))
-        return cls(network, reading, int(said["past"]))
+        return cls(network, reading, rules_of(said["country"])[said["base"]], int(said["past"]))
 
 
-def _draw(fitting: Fitting, rng: np.random.Generator) -> Iterator[tuple[Window, Floats]]:
+def _draw(fitting: Fitting, rng: np.random.Generator) -> Iterator[Past]:
     """Past windows of some series each, with their demand as far as it is known."""
     history = int(np.isfinite(fitting.panel.demand_SP).sum(1).max(initial=0))
     season, horizon = fitting.panel.frequency.season, fitting.horizon
     oldest = max(1, min(history - 4, max(history - season, history // 3)))
     backs = np.unique(np.linspace(max(1, min(horizon // 3, oldest)), oldest, ORIGINS).astype(int))
-    share = min(1.0, WINDOWS / max(len(fitting.panel) * len(backs), 1))
+    wanted = min(WINDOWS, max(WINDOWS_A_SERIES * len(fitting.panel), WINDOWS // 10))
+    share = min(1.0, wanted / max(len(fitting.panel) * len(backs), 1))
     for back in backs:
         rows = np.sort(rng.choice(len(fitting.panel), max(1, int(len(fitting.panel) * share)), replace=False))
-        window = fill(fitting.window(int(back), rows), fitting.panel.schema.without_required())
-        ahead_H = np.arange(horizon) < back
-        wanted_SH = fitting.panel.take(rows).wanted(fitting.cut_S[rows] - back, horizon)
-        yield window, np.where(ahead_H, wanted_SH, np.nan)
+        yield past_at(fitting, int(back), rows, np.arange(horizon))
 
 
-def _reading(fitting: Fitting, drawn: list[tuple[Window, Floats]]) -> Reading:
+def _reading(fitting: Fitting, drawn: list[Past]) -> Reading:
     known = [name for name in fitting.panel.schema.named("known_future") if name in fitting.panel.covariates]
     known = known if fitting.covariates else []
     codes = Codes.fit(fitting.window())
     steps = np.arange(fitting.horizon)
-    base = best_base([(window, steps, actual) for window, actual in drawn], fitting.country)
-    features = [demand_features(only(window, known), steps, fitting.country, codes) for window, _ in drawn[::3]]
+    features = [demand_features(only(past.window, known), steps, fitting.country, codes) for past in drawn[::3]]
     names = tuple(
         name for name in features[0].names if not name.startswith("code:") and name not in ("place_in_year", "known")
     )
@@ -196,7 +193,7 @@ def _reading(fitting: Fitting, drawn: list[tuple[Window, Floats]]) -> Reading:
     mean_F = np.where(known_NF, values_NF, 0.0).sum(0) / count_F
     spread_F = np.sqrt((np.where(known_NF, values_NF - mean_F, 0.0) ** 2).sum(0) / count_F)
     encoder = min(NetworkConfig().encoder, fitting.memory)
-    return Reading(codes, base, fitting.country, tuple(known), names, mean_F, np.maximum(spread_F, 1e-3), encoder)
+    return Reading(codes, fitting.country, tuple(known), names, mean_F, np.maximum(spread_F, 1e-3), encoder)
 
 
 def _train(

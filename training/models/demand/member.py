@@ -56,7 +56,7 @@ class Fitting:
     covariates: bool = True
     """Whether known-future covariates may be used."""
     blocks: Blocks = blocks_here
-    rounds: int = 200
+    rounds: int = 150
     """Of gradient boosting."""
     epochs: int = 8
     """Of the network."""
