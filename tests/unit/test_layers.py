@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training.datasets": ARTIFACTS,
     "training.indexes": MODELS,
     "training.models": MODELS | {"training.indexes"},
-    "training.jobs": JOBS,
+    "training.jobs": JOBS | {"training.page"},
     "training.page": CONTRACTS,
     "training.report": JOBS | {"training.jobs", "training.page"},
     "tuning": JOBS | {"training.jobs", "training.page"},

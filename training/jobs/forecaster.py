@@ -191,7 +191,8 @@ def fit_member(name: str, fitting: Fitting) -> Member:
 
 def _backtest(config: ForecasterConfig, task: Task, fitting: Fitting, progress: Progress) -> Backtest:
     return run_backtest(
-        task, fitting, _names(config, task), fit_member, origins=config.backtest_origins or int(np.clip(FEW_SERIES // len(task.panel), 3, 8)),
+        task, fitting, _names(config, task), fit_member,
+        origins=config.backtest_origins or int(np.clip(FEW_SERIES // len(task.panel), 3, 8)),
         slow=dict.fromkeys(SLOW_SAMPLE, config.sampled_series), progress=progress,
     )  # fmt: skip
 

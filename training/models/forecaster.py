@@ -197,7 +197,7 @@ class Forecaster:
         )  # fmt: skip
         window = Window(
             series=table, frequency=self.frequency, origin_S=origin_S, demand_ST=demand_ST, past=past, future=future,
-            horizon=horizon,
+            horizon=horizon, logged=self.panel.logged,
         )  # fmt: skip
         return fill(window, self.covariates)
 
