@@ -14,6 +14,8 @@ from training.contracts.errors import InputError, Problem
 from training.contracts.shop import COVARIATES_FILE, ShopInfo, new_shop
 from training.datasets.adapter import shop_id_of
 
+NO_CURRENCY = "XXX"
+"""ISO 4217: no currency is known."""
 STATIC = Covariate(kind="static", missing="none")
 
 
@@ -24,7 +26,7 @@ def write_sales(
     observed = sales.filter(pc.is_valid(sales["demand"]))["timestamp"]
     last = pc.max(observed).as_py() or datetime(1970, 1, 1, tzinfo=UTC)
     info = ShopInfo(
-        shop_id=shop_id_of(name), name=name, currency=currency, reference_date=last, positive_types=("purchase",)
+        shop_id=shop_id_of(name) or "demand", name=name, currency=currency or NO_CURRENCY, reference_date=last
     )
     with new_shop(out, info, force=force) as shop:
         shop.write("sales", sales.sort_by([("series_id", "ascending"), ("timestamp", "ascending")]))

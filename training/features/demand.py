@@ -55,6 +55,8 @@ class Window:
     past: Mapping[str, Floats]
     future: Mapping[str, Floats]
     horizon: int
+    logged: frozenset[str] = frozenset()
+    """Covariates that are read as logarithms, as in training."""
 
     def __len__(self) -> int:
         return len(self.series)
@@ -94,6 +96,8 @@ class Panel:
     demand_SP: Floats
     covariates: Mapping[str, Floats]
     schema: CovariateSchema
+    logged: frozenset[str] = frozenset()
+    """Covariates all of whose values are above 0: they are read as logarithms."""
     test_SP: Bools | None = None
     censored_SP: Bools | None = None
     """Where stock ran out, so that demand_SP holds what is taken to have been wanted and sold_SP what was sold."""
@@ -153,6 +157,7 @@ class Panel:
             past={name: _gather(values, back) for name, values in panel.covariates.items()},
             future={name: _gather(panel.covariates[name], ahead) for name in known},
             horizon=horizon,
+            logged=panel.logged,
         )
 
     def actual(self, origin_S: Ints | int, horizon: int) -> Floats:

@@ -17,6 +17,7 @@ from training.features.demand import Floats, Ints, Window, forward_filled, gap_f
 OFFSET = 0.02
 """Of the level: what is added before logarithms are taken, so that zeros have one."""
 ALIKE_PERIODS, ALIKE_AGE, ALIKE_WIDTH = 78, 30.0, 0.35
+LEAST_LOGGED = 1e-9
 MEANS = (4, 8, 13, 26, 52)
 LAGS = 6
 
@@ -125,7 +126,7 @@ def _seasons(demand_ST: Floats, window: Window, steps_K: Ints) -> dict[str, Floa
             out.setdefault(f"season{back + 1}", np.full(shape, np.nan))[rows] = taken
             out.setdefault(f"around_season{back + 1}", np.full(shape, np.nan))[rows] = around
         then = _mean_of([_at(demand_ST[rows], first_RH[0][:1] + offset - shift)[:, 0] for shift in range(1, 14)])
-        growth = _mean(demand_ST[rows][:, -13:]) / np.maximum(then, 1e-3)
+        growth = mean_known(demand_ST[rows][:, -13:]) / np.maximum(then, 1e-3)
         out.setdefault("growth", np.full(shape, np.nan))[rows] = growth[:, None]
     return out
 
@@ -137,13 +138,12 @@ def _known(window: Window, demand_ST: Floats, steps_K: Ints) -> dict[str, Floats
     age_T = np.arange(log_ST.shape[1])[::-1]
     distance_SKT = np.zeros((len(window), len(steps_K), log_ST.shape[1]), np.float32)
     for name, ahead_SH in window.future.items():
-        past_ST, ahead_SK = scaled(window.past[name], ahead_SH[:, steps_K])
+        past_ST, ahead_SK = scaled(window.past[name], ahead_SH[:, steps_K], logged=name in window.logged)
         out[f"known:{name}"] = ahead_SK
         out[f"change:{name}"] = ahead_SK - forward_filled(past_ST)[:, -1:]
-        if np.array_equal(ahead_SK, ahead_SH[:, steps_K]):
-            with np.errstate(invalid="ignore"):
-                out[f"usual:{name}"] = np.broadcast_to(_mean(past_ST[:, -52:])[:, None], ahead_SK.shape)
-        spread_S = np.maximum(_spread(past_ST), 1e-3)[:, None, None]
+        if name not in window.logged:
+            out[f"usual:{name}"] = np.broadcast_to(mean_known(past_ST[:, -52:])[:, None], ahead_SK.shape)
+        spread_S = np.maximum(spread(past_ST), 1e-3)[:, None, None]
         gap_SKT = np.abs(ahead_SK[:, :, None] - past_ST[:, None, -ALIKE_PERIODS:]) / spread_S
         distance_SKT += np.nan_to_num(gap_SKT, nan=0.0).astype(np.float32)
     if window.future:
@@ -155,13 +155,13 @@ def _known(window: Window, demand_ST: Floats, steps_K: Ints) -> dict[str, Floats
     return out
 
 
-def scaled(past_ST: Floats, ahead_SK: Floats) -> tuple[Floats, Floats]:
-    """A covariate above 0 as logarithms around the series' usual value; any other as it is."""
-    known = np.concatenate([past_ST[np.isfinite(past_ST)], ahead_SK[np.isfinite(ahead_SK)]])
-    if not len(known) or known.min() <= 0:
+def scaled(past_ST: Floats, ahead_SK: Floats, *, logged: bool) -> tuple[Floats, Floats]:
+    """A covariate that is `logged` as logarithms around the series' usual value; any other as it is."""
+    if not logged:
         return past_ST, ahead_SK
-    usual_S1 = _mean(np.log(past_ST[:, -52:]))[:, None]
-    usual_S1 = np.where(np.isfinite(usual_S1), usual_S1, _mean(np.log(ahead_SK))[:, None])
+    past_ST, ahead_SK = np.maximum(past_ST, LEAST_LOGGED), np.maximum(ahead_SK, LEAST_LOGGED)
+    usual_S1 = mean_known(np.log(past_ST[:, -52:]))[:, None]
+    usual_S1 = np.where(np.isfinite(usual_S1), usual_S1, mean_known(np.log(ahead_SK))[:, None])
     return np.log(past_ST) - usual_S1, np.log(ahead_SK) - usual_S1
 
 
@@ -170,12 +170,12 @@ def _past_covariates(window: Window) -> dict[str, Floats]:
     out: dict[str, Floats] = {}
     for name, values_ST in window.past.items():
         if name not in window.future and values_ST.shape[1]:
-            recent_S, usual_S = _mean(values_ST[:, -4:]), _mean(values_ST[:, -52:])
+            recent_S, usual_S = mean_known(values_ST[:, -4:]), mean_known(values_ST[:, -52:])
             out[f"past:{name}"] = recent_S - usual_S
     return out
 
 
-def _mean(values_ST: Floats) -> Floats:
+def mean_known(values_ST: Floats) -> Floats:
     known = np.isfinite(values_ST)
     return np.where(known.any(1), np.where(known, values_ST, 0.0).sum(1) / np.maximum(known.sum(1), 1), np.nan)
 
@@ -187,9 +187,9 @@ def _mean_of(parts: Sequence[Floats]) -> Floats:
     return np.where(known.any(0), np.where(known, stacked, 0.0).sum(0) / np.maximum(known.sum(0), 1), np.nan)
 
 
-def _spread(values_ST: Floats) -> Floats:
+def spread(values_ST: Floats) -> Floats:
     known = np.isfinite(values_ST)
-    mean_S1 = np.nan_to_num(_mean(values_ST))[:, None]
+    mean_S1 = np.nan_to_num(mean_known(values_ST))[:, None]
     squares = np.where(known, values_ST - mean_S1, 0.0) ** 2
     return np.asarray(np.sqrt(squares.sum(1) / np.maximum(known.sum(1), 1)))
 

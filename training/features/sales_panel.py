@@ -58,12 +58,14 @@ def read_panel(shop: Shop, *, frequency: Frequency | None = None, split: str | N
     series = _series(table, code_N, tuple(ids.dictionary.to_pylist()), schema)
     require_static(series, schema)
     changing = [name for name, of in schema.covariates.items() if of.kind != "static"]
+    covariates = {name: placed.matrix(table[name]) for name in changing}
     return Panel(
         series=series,
         frequency=found,
         first=first,
         demand_SP=placed.matrix(table["demand"]),
-        covariates={name: placed.matrix(table[name]) for name in changing},
+        covariates=covariates,
+        logged=frozenset(name for name, values in covariates.items() if np.nanmin(values) > 0),
         schema=schema,
         test_SP=_held_out(table["split"], placed),
     )

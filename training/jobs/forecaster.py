@@ -36,6 +36,7 @@ from training.models.demand.simple import LastValue
 from training.models.forecaster import ENSEMBLE, Forecaster, Plan
 
 SLOW_SAMPLE = ("auto_ets", "theta")
+FEW_SERIES = 4_000
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -59,7 +60,12 @@ class ForecasterConfig(BaseModel):
                  "lightgbm", "hybrid_network"),
         description="ways to forecast that the backtest chooses among",
     )  # fmt: skip
-    backtest_origins: int = Field(default=3, ge=1, le=50, description="rolling origins inside the training periods")
+    backtest_origins: int | None = Field(
+        default=None,
+        ge=1,
+        le=50,
+        description="rolling origins inside the training periods; by default 3, 8 of few series",
+    )
     sampled_series: int = Field(default=400, ge=20, description="that slow classical members are backtested on")
     country: str | None = Field(default=None, description="whose holidays count, as US; by default the currency's")
     recover_stockouts: bool = Field(default=True, description="demand of periods that sold out counts as censored")
@@ -185,7 +191,8 @@ def fit_member(name: str, fitting: Fitting) -> Member:
 
 def _backtest(config: ForecasterConfig, task: Task, fitting: Fitting, progress: Progress) -> Backtest:
     return run_backtest(
-        task, fitting, _names(config, task), fit_member, origins=config.backtest_origins,
+        task, fitting, _names(config, task), fit_member,
+        origins=config.backtest_origins or int(np.clip(FEW_SERIES // len(task.panel), 3, 8)),
         slow=dict.fromkeys(SLOW_SAMPLE, config.sampled_series), progress=progress,
     )  # fmt: skip
 
@@ -202,9 +209,8 @@ def _assemble(
         if name in used:
             progress.stage(f"fitting {name}")
             members[name] = fit_member(name, fitting)
-    window = task.window(task.cut_S)
-    grouping = Grouping.fit(window)
-    intervals, scores = _calibrated(task, backtest, plan, grouping)
+    grouping = Grouping.of_horizon(task.horizon)
+    intervals, scores = _calibrated(task, backtest, plan)
     return Forecaster(
         horizon=task.horizon, memory=task.memory, frequency=task.panel.frequency, covariates=task.panel.schema,
         quantiles=QUANTILES, members=members, plan=plan, grouping=grouping, intervals=intervals, panel=task.panel,
@@ -212,7 +218,7 @@ def _assemble(
     )  # fmt: skip
 
 
-def _calibrated(task: Task, backtest: Backtest, plan: Plan, grouping: Grouping) -> tuple[Intervals, dict[str, float]]:
+def _calibrated(task: Task, backtest: Backtest, plan: Plan) -> tuple[Intervals, dict[str, float]]:
     """Intervals from what the plan misses by in the backtest, and its scores there beside the last value's."""
     mean_RH = backtest.combined([plan.weights(group, informed=False) for group in backtest.groups])
     rows = np.arange(len(mean_RH))
@@ -221,7 +227,6 @@ def _calibrated(task: Task, backtest: Backtest, plan: Plan, grouping: Grouping) 
         error_scale(task.window(origin_S, horizon), np.nan_to_num(part_SH))
         for origin_S, part_SH in zip(moments, np.split(mean_RH, len(moments)), strict=True)
     ])  # fmt: skip
-    del grouping
     errors_RH = np.full((len(rows), task.horizon), np.nan)
     errors_RH[:, :horizon] = (backtest.actual_RH - mean_RH) / scale_RH
     scores = backtest.judged(mean_RH, rows).scores()

@@ -18,7 +18,7 @@ from training.models.demand.groups import Grouping
 from training.models.demand.member import Fitting, Member
 from training.models.demand.scores import Judged, naive_error
 
-ROUNDS, LEAST_POINTS, SIMPLER = 10, 300, 0.998
+ROUNDS, LEAST_SERIES, SIMPLER = 10, 15, 0.998
 ALL = "all"
 FitMember = Callable[[str, Fitting], Member]
 
@@ -57,7 +57,7 @@ def run_backtest(
     moments, horizon = task.backtest(origins)
     early = replace(fitting, panel=task.visible.until(moments[0]), cut_S=moments[0], horizon=horizon)
     windows = [task.window(origin_S, horizon) for origin_S in moments]
-    grouping = Grouping.fit(windows[0])
+    grouping = Grouping.of_horizon(task.horizon)
     groups = [name for window in windows for name in grouping.of(window)]
     series_R = np.tile(np.arange(len(task.panel)), len(moments))
     forecasts, uses = {}, {}
@@ -94,17 +94,14 @@ def _sample(groups: Sequence[str], most: int | None, seed: int) -> Ints:
     return np.sort(np.concatenate(chosen))
 
 
-def choose(
-    backtest: Backtest, names: Sequence[str], prior: Mapping[str, float] | None = None
-) -> dict[str, dict[str, float]]:
+def choose(backtest: Backtest, names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Weights by group of series, and of all of them together for groups that the backtest saw too little of."""
     groups = np.array(backtest.groups, dtype=object)
-    del prior
     known_R = np.isfinite(backtest.actual_RH).sum(1)
     chosen = {ALL: _greedy(backtest, names, np.flatnonzero(known_R))}
     for group in dict.fromkeys(backtest.groups):
         rows = np.flatnonzero((groups == group) & (known_R > 0))
-        if known_R[rows].sum() >= LEAST_POINTS:
+        if len(np.unique(backtest.series_R[rows])) >= LEAST_SERIES:
             chosen[group] = _greedy(backtest, names, rows)
     return chosen
 

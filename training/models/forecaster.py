@@ -198,7 +198,7 @@ class Forecaster:
         )  # fmt: skip
         window = Window(
             series=table, frequency=self.frequency, origin_S=origin_S, demand_ST=demand_ST, past=past, future=future,
-            horizon=horizon,
+            horizon=horizon, logged=self.panel.logged,
         )  # fmt: skip
         return fill(window, self.covariates)
 
@@ -238,7 +238,7 @@ class Forecaster:
             "members": list(self.members),
             "chosen": self.plan.chosen,
             "informed": self.plan.informed,
-            "thresholds": self.grouping.thresholds,
+            "lag": self.grouping.lag,
             "intervals": {name: table.tolist() for name, table in self.intervals.scores.items()},
             "backtest": dict(self.backtest),
             "non_negative": self.non_negative,
@@ -253,7 +253,6 @@ class Forecaster:
         )
         horizon = int(document["horizon"])
         scores = {name: np.array(table) for name, table in document["intervals"].items()}
-        low, high = document["thresholds"]
         return cls(
             horizon=horizon,
             memory=int(document["memory"]),
@@ -262,7 +261,7 @@ class Forecaster:
             quantiles=tuple(document["quantiles"]),
             members={name: load_member(name, folder / MEMBERS_FOLDER / name) for name in document["members"]},
             plan=Plan(chosen=document["chosen"], informed=document["informed"]),
-            grouping=Grouping((low, high)),
+            grouping=Grouping(int(document["lag"])),
             intervals=Intervals(horizon, scores),
             panel=load_panel(folder / HISTORY_FILE, frequency, schema),
             backtest=document["backtest"],

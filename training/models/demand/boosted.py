@@ -119,6 +119,7 @@ def only(window: Window, known: list[str]) -> Window:
         series=window.series, frequency=window.frequency, origin_S=window.origin_S, demand_ST=window.demand_ST,
         past={name: values for name, values in window.past.items() if name not in hidden},
         future={name: values for name, values in window.future.items() if name not in hidden}, horizon=window.horizon,
+        logged=window.logged,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ def baseline_forecaster(panel: Panel, horizon: int, member: Member | None = None
     memory = min(MEMORY_SEASONS * max(panel.frequency.season, 13), max(panel.demand_SP.shape[1], 1))
     origin = panel.end - 1 - horizon
     window = fill(panel.window(origin, length=memory, horizon=horizon), panel.schema.without_required())
-    grouping, mean_SH = Grouping.fit(window), chosen.forecast(window)
+    grouping, mean_SH = Grouping.of_horizon(horizon), chosen.forecast(window)
     errors_SH = (panel.actual(origin, horizon) - mean_SH) / error_scale(window, mean_SH)
     return Forecaster(
         horizon=horizon, memory=memory, frequency=panel.frequency, covariates=panel.schema, quantiles=(0.1, 0.5, 0.9),

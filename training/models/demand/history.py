@@ -63,7 +63,7 @@ def save_panel(panel: Panel, path: Path) -> None:
     columns |= {f"covariate:{name}": _lists(values) for name, values in panel.covariates.items()}
     described = {
         "series_id": table.series_id, "item_id": table.item_id, "location": table.location,
-        "static": {name: list(values) for name, values in table.static.items()},
+        "static": {name: list(values) for name, values in table.static.items()}, "logged": sorted(panel.logged),
     }  # fmt: skip
     written = pa.table(columns).replace_schema_metadata(
         {SERIES_KEY: json.dumps(described).encode(), FIRST_KEY: str(panel.first).encode()}
@@ -91,6 +91,7 @@ def load_panel(path: Path, frequency: Frequency, schema: CovariateSchema) -> Pan
             if name.startswith("covariate:")
         },
         schema=schema,
+        logged=frozenset(described["logged"]),
     )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from training.features.calendar import calendar_features
 from training.features.demand import Floats, Window, gap_filled
-from training.features.demand_features import OFFSET, Codes, demand_features, demand_level, scaled
+from training.features.demand_features import OFFSET, Codes, demand_features, demand_level, mean_known, scaled, spread
 from training.models.demand.base import Past, best_rule, past_at, rules_of
 from training.models.demand.boosted import only
 from training.models.demand.member import Fitting, Member
@@ -85,13 +85,13 @@ def _past(window: Window, level_S: Floats, reading: Reading) -> Floats:
     year_ST = calendar_features(periods_ST, window.frequency, reading.country)["place_in_year"] * 2 * math.pi
     columns = [np.where(known_ST, log_ST, 0.0), known_ST.astype(float), np.sin(year_ST), np.cos(year_ST)]
     for name in reading.known:
-        past_ST, _ = scaled(window.past[name], window.future[name])
+        past_ST, _ = scaled(window.past[name], window.future[name], logged=name in window.logged)
         columns.append(np.clip(np.nan_to_num(past_ST), -FARTHEST, FARTHEST))
     for name, values_ST in window.past.items():
         if name not in window.future:
-            mean_S1 = np.nan_to_num(np.where(np.isfinite(values_ST), values_ST, 0.0).mean(1, keepdims=True))
-            spread = np.nanstd(values_ST) if np.isfinite(values_ST).any() else 1.0
-            columns.append(np.clip(np.nan_to_num((values_ST - mean_S1) / max(spread, 1e-6)), -FARTHEST, FARTHEST))
+            usual_S1 = mean_known(values_ST)[:, None]
+            wide_S1 = np.maximum(spread(values_ST), 1e-6)[:, None]
+            columns.append(np.clip(np.nan_to_num((values_ST - usual_S1) / wide_S1), -FARTHEST, FARTHEST))
     return np.stack(columns, -1)
 
 

@@ -82,7 +82,7 @@ def _logs(window: Window, names: tuple[str, ...]) -> tuple[np.ndarray, Floats, F
     known_ST = np.isfinite(window.demand_ST)
     offset_S1 = OFFSET * demand_level(window)[:, None]
     log_ST = np.where(known_ST, np.log(np.maximum(np.nan_to_num(window.demand_ST), 0.0) + offset_S1), 0.0)
-    pairs = [scaled(window.past[name], window.future[name]) for name in names]
+    pairs = [scaled(window.past[name], window.future[name], logged=name in window.logged) for name in names]
     told = [np.nan_to_num(past) for past, _ in pairs]
     ahead = [np.nan_to_num(future) for _, future in pairs]
     shape = (len(window), window.demand_ST.shape[1], 0)
