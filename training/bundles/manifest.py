@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
-LIBRARIES = ("shopkeeper", "torch", "ray", "faiss-cpu", "numpy", "pyarrow", "safetensors")
+LIBRARIES = ("shopkeeper", "torch", "ray", "faiss-cpu", "numpy", "pyarrow", "safetensors", "lightgbm", "statsforecast")
 
 
 def _inside(name: str) -> str:

@@ -71,7 +71,7 @@ class ForecasterConfig(BaseModel):
     recover_stockouts: bool = Field(default=True, description="demand of periods that sold out counts as censored")
     covariate_control: bool = Field(default=True, description="also measure LightGBM without known-future covariates")
     rounds: int = Field(default=150, ge=1, description="trees of LightGBM")
-    epochs: int = Field(default=5, ge=0, description="of the network; 0 leaves it out")
+    epochs: int = Field(default=4, ge=0, description="of the network; 0 leaves it out")
     train_split: str | None = Field(default=None, description="only sales of this split and of none are learnt from")
     threads: int = Field(default=1, ge=1, description="of LightGBM and of the network")
 

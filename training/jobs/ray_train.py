@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ray
 import ray.train
 from pyarrow.fs import LocalFileSystem
 from pydantic import BaseModel
@@ -24,6 +25,7 @@ from training.jobs.relayed_progress import ProgressFile, shown
 
 RESULT_FILE, PROGRESS_FILE, FAULT_FILE = "result.json", "progress.jsonl", "fault.json"
 WORKER_FAILURES = 3
+BLOCK_SERIES = 250
 
 
 class RayReport:
@@ -43,6 +45,15 @@ class RayReport:
         ray.train.report(dict(metrics), checkpoint=held)
         kept = ray.train.get_checkpoint()
         return None if kept is None else _local(kept)
+
+    def blocks(
+        self, fit_block: Callable[[Sequence[Any], int], list[Any]], histories: Sequence[Any], season: int
+    ) -> list[Any]:
+        """A Ray task for each block of series; the worker waits meanwhile, so that none asks for a processor itself."""
+        task = ray.remote(num_cpus=0)(fit_block)
+        starts = range(0, len(histories), BLOCK_SERIES)
+        waiting = [task.remote(list(histories[start : start + BLOCK_SERIES]), season) for start in starts]
+        return [fitted for block in waiting for fitted in ray.get(block)]
 
 
 def _local(checkpoint: Checkpoint) -> Path | None:

@@ -61,14 +61,9 @@ def test_reconciled_sums_agree_at_every_level() -> None:
     assert {level for level, _ in hierarchy.nodes} == {"total", "item", "location", "category"}
     base_SH, sums_NH = rng.gamma(2, 50, (12, 5)), rng.gamma(2, 150, (len(hierarchy.nodes), 5))
     fixed_SH, agreed_NH = hierarchy.reconcile(base_SH, sums_NH, rng.gamma(2, 9, 12), rng.gamma(2, 9, len(sums_NH)))
+    told = list(zip(table().item_id, table().location, table().static["category"], strict=True))
     by_hand = {
-        (level, key): sum(
-            fixed_SH[row]
-            for row, values in enumerate(
-                zip(table().item_id, table().location, table().static["category"], strict=True)
-            )
-            if key in values or level == "total"
-        )
+        (level, key): sum(fixed_SH[row] for row, values in enumerate(told) if key in values or level == "total")
         for level, key in hierarchy.nodes
     }
     for row, node in enumerate(hierarchy.nodes):

@@ -23,7 +23,7 @@ from training.models.demand.member import Fitting, Member
 from training.models.demand.network import MEDIAN, HybridNetwork, NetworkConfig, quantile_loss
 
 WEIGHTS_FILE, SETTINGS_FILE = "network.safetensors", "settings.json"
-WINDOWS, WINDOWS_A_SERIES, ORIGINS, BATCH, LEARNING_RATE, FARTHEST = 20_000, 6, 12, 128, 2e-3, 4.0
+WINDOWS, WINDOWS_A_SERIES, ORIGINS, BATCH, LEARNING_RATE, FARTHEST = 8_000, 4, 12, 128, 2e-3, 4.0
 CHUNK_SERIES = 1_000
 
 

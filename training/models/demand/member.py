@@ -58,7 +58,7 @@ class Fitting:
     blocks: Blocks = blocks_here
     rounds: int = 150
     """Of gradient boosting."""
-    epochs: int = 8
+    epochs: int = 4
     """Of the network."""
 
     def window(self, back: int = 0, rows: Ints | None = None, horizon: int | None = None) -> Window:
