@@ -38,6 +38,7 @@ bench: install
 	$(BIN)/python tests/bench/first_answer.py
 	$(BIN)/python tests/bench/events_ingest.py
 	$(BIN)/python tests/bench/serving_latency.py --record --seconds 60
+	$(BIN)/python tests/bench/visual_search_latency.py --record
 	$(BIN)/python tests/bench/stage_loss.py --record
 	$(BIN)/python tests/bench/sample_medium.py
 	$(BIN)/python tests/bench/recommender_quality.py --data ../shared/data/recsys/amazon_beauty
@@ -49,6 +50,8 @@ bench: install
 	$(BIN)/python tests/bench/forecast_quality.py --data ../shared/data/forecast
 	$(BIN)/python tests/bench/forecast_scale.py --series 1000 --series 10000 --series 100000
 	$(BIN)/python tests/bench/index_scale.py --data ../shared/data/recsys/amazon_beauty
+	$(BIN)/python tests/bench/vision_quality.py --softmax --shop fashion-mnist ../shared/data/vision/fashion_mnist \
+	  --shop image-folders ../shared/data/vision/clothing_small --shop boxes ../shared/data/vision/clothing_coparsing --sample
 
 clean:
 	rm -rf $(VENV) dist build

@@ -41,6 +41,7 @@ KINDS = {
     "recommender": ConfigKind("training/recommender*.yaml", "training.jobs.recommender:RecommenderConfig"),
     "study": ConfigKind("tuning/*.yaml", "tuning.config:StudyConfig", "tuning.space:findings"),
     "ranker": ConfigKind("training/ranker*.yaml", "training.jobs.ranker:RankerConfig"),
+    "vision": ConfigKind("training/vision*.yaml", "training.jobs.vision_config:VisionConfig"),
     "forecaster": ConfigKind("training/forecaster*.yaml", "training.jobs.forecaster:ForecasterConfig"),
     "covariates": ConfigKind("covariates.yaml", "training.contracts.covariates:CovariateSchema"),
     "serving": ConfigKind("deployments/*.yaml", "deployments.config:ServingConfig"),

@@ -7,10 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from deployments.companions import RANKER, RECOMMENDER, Downstream
-from deployments.config import ServingConfig
+from deployments.companions import FORECASTER, RANKER, RECOMMENDER, VISION, Downstream
+from deployments.config import BreakerConfig, ServingConfig
+from deployments.forecasting import Forecasting
 from deployments.gateway import Gateway
 from deployments.live import LiveShop
+from deployments.middleware.limits import MAX_TIMEOUT_MS
+from deployments.photo_counter import VISUAL_SEARCH
+from deployments.planner import FORECASTING
 from deployments.popular import Popular
 from deployments.ranking import Ranking
 from deployments.releases import BundleWatcher
@@ -20,22 +24,34 @@ from deployments.stages import Port, StageClient
 from deployments.state.importing import shop_clock, shop_info
 from deployments.state.open import open_store
 from deployments.telemetry import Telemetry
+from deployments.visual_search import PhotoSearch
 from training.bundles.manifest import Manifest
 from training.bundles.registry import Registry
 from training.bundles.store import BundleStore
 from training.models.bundle_fit import refuse_other_items
 
 M = TypeVar("M")
+FAIR_WAIT_S = 5.0
+"""A stage that looks at large photos has had a fair time after this."""
 
 
 class StageKind(NamedTuple):
-    """A plain class with `load(folder, manifest, live)`, `answer`, `follow`, and the jobs whose bundles it opens."""
+    """A plain class with `load(folder, manifest, live)`, `answer`, `follow`, and the jobs whose bundles it opens.
+
+    `varied`: one query may rightly take a hundred times as long as another.
+    """
 
     model: Any
     jobs: tuple[str, ...]
+    varied: bool = False
 
 
-STAGES = {"retrieval": StageKind(Retrieval, (RECOMMENDER,)), "ranking": StageKind(Ranking, (RECOMMENDER, RANKER))}
+STAGES = {
+    "retrieval": StageKind(Retrieval, (RECOMMENDER,)),
+    "ranking": StageKind(Ranking, (RECOMMENDER, RANKER)),
+    VISUAL_SEARCH: StageKind(PhotoSearch, (VISION,), varied=True),
+    FORECASTING: StageKind(Forecasting, (FORECASTER,), varied=True),
+}
 """The closed registry of stages."""
 
 
@@ -61,7 +77,7 @@ def open_gateway(
     live = live or open_live(config)
     info = shop_info(live.store)
     stages = {
-        name: StageClient(name, ports[name], config=config.request.breaker, telemetry=telemetry, jobs=kind.jobs)
+        name: StageClient(name, ports[name], config=_breaker(config, kind), telemetry=telemetry, jobs=kind.jobs)
         for name, kind in STAGES.items()
     }
     watcher = _watcher(config, RECOMMENDER, _fitting(Popular.load, live))
@@ -73,9 +89,22 @@ def open_gateway(
         repeats=info.repeats if info else True,
         zone=info.time_zone if info else "UTC",
         watcher=watcher,
+        vision=_watcher(config, VISION, _nothing),
+        forecaster=_watcher(config, FORECASTER, _nothing),
         stages=stages,
         telemetry=telemetry,
     )
+
+
+def _breaker(config: ServingConfig, kind: StageKind) -> BreakerConfig:
+    """A stage whose queries vary is not given up because of slow ones."""
+    own = config.request.breaker
+    patient = {"patience_floor_s": MAX_TIMEOUT_MS / 1000, "fair_wait_s": FAIR_WAIT_S}
+    return own.model_copy(update=patient) if kind.varied else own
+
+
+def _nothing(folder: Path, manifest: Manifest) -> None:
+    """The gateway only stamps requests with the version."""
 
 
 def _fitting(load: Callable[[Path, Manifest], M], live: LiveShop) -> Callable[[Path, Manifest], M]:

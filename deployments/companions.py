@@ -11,8 +11,8 @@ from training.bundles.registry import Release
 from training.bundles.store import BundleStore
 from training.contracts.errors import InputError, ShopkeeperError
 
-RECOMMENDER, RANKER = "recommender", "ranker"
-JOBS = (RECOMMENDER, RANKER)
+RECOMMENDER, RANKER, VISION, FORECASTER = "recommender", "ranker", "vision", "forecaster"
+JOBS = (RECOMMENDER, RANKER, VISION, FORECASTER)
 """The jobs that this version serves."""
 LOGISTIC = "logistic_regression"
 """The name of the ranker that every recommender bundle holds."""

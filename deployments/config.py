@@ -58,6 +58,8 @@ class StageConfig(_Strict):
     profile_share: Share = 0.5
     retrieval_share: Share = 0.5
     ranking_share: Share = 0.8
+    visual_search_share: Share = 0.9
+    forecasting_share: Share = 0.9
 
 
 class RequestConfig(_Strict):
@@ -67,6 +69,7 @@ class RequestConfig(_Strict):
     candidates: int = Field(default=100, ge=10, le=2000)
     store_threads: int = Field(default=4, ge=1, le=64)
     served_log_queue: int = Field(default=10_000, ge=1)
+    photos_mb: int = Field(default=128, ge=1, description="of photos and pictures that are looked at in one moment")
     stages: StageConfig = StageConfig()
     breaker: BreakerConfig = BreakerConfig()
 
@@ -75,8 +78,12 @@ class DeploymentsConfig(_Strict):
     """One entry per deployment of the application."""
 
     gateway: DeploymentConfig = DeploymentConfig(num_cpus=0.3, max_ongoing_requests=512)
-    retrieval: DeploymentConfig = DeploymentConfig(num_cpus=0.3)
+    retrieval: DeploymentConfig = DeploymentConfig(num_cpus=0.25)
     ranking: DeploymentConfig = DeploymentConfig(num_cpus=0.2)
+    visual_search: DeploymentConfig = DeploymentConfig(num_cpus=0.1)
+    forecasting: DeploymentConfig = DeploymentConfig(
+        num_cpus=0.1, max_ongoing_requests=16, max_queued_requests=64, max_batch_size=1
+    )
 
     @model_validator(mode="after")
     def _one_gateway(self) -> DeploymentsConfig:

@@ -12,10 +12,13 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from deployments.companions import JOBS, LOGISTIC, RANKER, RECOMMENDER
+from deployments.companions import FORECASTER, JOBS, LOGISTIC, RANKER, VISION
 from deployments.config import ServingConfig
+from deployments.front import Front
 from deployments.live import LiveShop
 from deployments.middleware.problems import HttpProblem, unknown_item
+from deployments.photo_counter import VISUAL_SEARCH, PhotoCounter
+from deployments.planner import FORECASTING, Planner
 from deployments.policies.filters import FilterError
 from deployments.popular import Popular
 from deployments.releases import BundleWatcher, Loaded
@@ -31,8 +34,6 @@ from training.bundles.manifest import Manifest
 
 T = TypeVar("T")
 STATUS_PERIOD_S = 2.0
-PATIENCE_S = 10.0
-"""How long the first release waits for every stage to hold it before it is served with what is there."""
 
 
 class Gateway:
@@ -47,6 +48,8 @@ class Gateway:
         repeats: bool,
         zone: str,
         watcher: BundleWatcher[Popular],
+        vision: BundleWatcher[None],
+        forecaster: BundleWatcher[None],
         stages: dict[str, StageClient],
         telemetry: Telemetry,
     ) -> None:
@@ -60,9 +63,14 @@ class Gateway:
             executor=self.threads,
             telemetry=telemetry,
         )
+        self.recommender = Front(watcher, list(stages.values()), what="recommender")
+        self.vision = Front(vision, [stages[VISUAL_SEARCH]], what="visual search")
+        self.forecaster = Front(forecaster, [stages[FORECASTING]], what="forecaster")
+        self.fronts: tuple[Front[Any], ...] = (self.recommender, self.vision, self.forecaster)
         self.slates = SlateMaker(self, config=config.request, stages=stages)
+        self.photos = PhotoCounter(self, stages[VISUAL_SEARCH], config=config.request)
+        self.planner = Planner(self, stages[FORECASTING], config=config.request)
         self.stage_status: dict[str, StageStatus] = {}
-        self._waiting_since_s: float | None = None
         self._asked_at_s = -STATUS_PERIOD_S
 
     @asynccontextmanager
@@ -89,24 +97,14 @@ class Gateway:
 
     async def follow_once(self) -> None:
         """Take up a new champion once every stage holds its bundle."""
-        await asyncio.to_thread(self.watcher.prepare)
-        pending, now_s = self.watcher.pending, time.monotonic()
-        if pending is None:
-            self._waiting_since_s = None
-            if now_s - self._asked_at_s > STATUS_PERIOD_S:
-                await self._ask_status()
-            return
-        await self._ask_status()
-        self._waiting_since_s = self._waiting_since_s or now_s
-        first = self.watcher.current is None and now_s - self._waiting_since_s > PATIENCE_S
-        if first or all(self._holds(stage, pending) for stage in self.stages.values()):
-            self.watcher.swap()
-            self.telemetry.count("release_swaps")
-
-    def _holds(self, stage: StageClient, release: Loaded[Popular]) -> bool:
-        """Whether the stage has every bundle that it needs for the release."""
-        needed = {version for job, version in release.versions.items() if job in stage.jobs}
-        return needed <= set(self.stage_status[stage.name].versions)
+        for front in self.fronts:
+            await asyncio.to_thread(front.watcher.prepare)
+        now_s = time.monotonic()
+        if any(front.waits for front in self.fronts) or now_s - self._asked_at_s > STATUS_PERIOD_S:
+            await self._ask_status()
+        for front in self.fronts:
+            if front.take_up(self.stage_status, now_s):
+                self.telemetry.count("release_swaps")
 
     async def _ask_status(self) -> None:
         self._asked_at_s = time.monotonic()
@@ -114,21 +112,15 @@ class Gateway:
         self.stage_status = dict(zip(self.stages, statuses, strict=True))
 
     def serving(self) -> Loaded[Popular]:
-        """What answers are made from now; raises 503 with the command that would train it."""
-        if self.watcher.current is None:
-            raise HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, self.not_ready(), retry_after_s=5)
-        return self.watcher.current
+        """What recommendations are made from now; raises 503 with the command that would train it."""
+        return self.recommender.serving()
 
     def releases(self) -> list[Loaded[Popular]]:
         """The current release, and the one before for replicas that have not caught up."""
-        return [loaded for loaded in (self.watcher.current, self.watcher.previous) if loaded is not None]
+        return self.recommender.releases()
 
     def not_ready(self) -> str:
-        if self.watcher.problem:
-            return f"the recommender cannot be loaded: {self.watcher.problem}"
-        if self.watcher.pending is not None:
-            return "the recommender is being loaded"
-        return f"shop {self.config.shop_id} has no recommender yet: shopkeeper train {RECOMMENDER} --data SHOP"
+        return self.recommender.not_ready()
 
     def status(self) -> dict[str, Any]:
         """What /readyz says."""
@@ -136,13 +128,18 @@ class Gateway:
         state, version = ("serving", current.version) if current else ("empty", None)
         return {
             "ready": current is not None,
-            "missing": [job for job in JOBS if current is None or job not in current.jobs],
+            "missing": [job for job in JOBS if not self._is_served(job)],
             "release": current.release if current else None,
             "deployments": [
                 _status("gateway", state, version, self.watcher.problem or self.live.problem()),
                 *(self._stage_status(name) for name in self.stages),
             ],
         }
+
+    def _is_served(self, job: str) -> bool:
+        own = {VISION: self.vision, FORECASTER: self.forecaster}.get(job, self.recommender)
+        current = own.watcher.current
+        return current is not None and job in current.jobs
 
     def _stage_status(self, name: str) -> dict[str, Any]:
         status, stage = self.stage_status.get(name, StageStatus()), self.stages[name]
@@ -152,8 +149,8 @@ class Gateway:
 
     def _served_version(self, stage: StageClient, status: StageStatus) -> str | None:
         """Of the bundle that the stage answers from in the current release, as far as it holds it."""
-        current = self.watcher.current
-        wanted = [current.versions.get(job) for job in reversed(stage.jobs)] if current else []
+        served = {job: version for front in self.fronts for job, version in front.versions().items()}
+        wanted = [served.get(job) for job in reversed(stage.jobs)]
         return next((version for version in (*wanted, *status.versions) if version in status.versions), None)
 
     def _stage_problem(self, stage: StageClient, status: StageStatus) -> str | None:
@@ -164,17 +161,19 @@ class Gateway:
 
     def models(self) -> dict[str, Any]:
         """What GET /v1/models says."""
-        current = self.watcher.current
-        if current is None:
-            return {"release": None, "models": []}
-        retriever = current.manifest
-        ranker = current.companions.used.get(RANKER)
+        named = {}
+        if (current := self.watcher.current) is not None:
+            ranker = current.companions.used.get(RANKER)
+            named["retriever"] = (current.manifest.model, current.manifest)
+            named["ranker"] = (ranker.model if ranker else LOGISTIC, ranker or current.manifest)
+        if (vision := self.vision.watcher.current) is not None:
+            named["visual_search"] = (vision.manifest.model, vision.manifest)
+        if (forecaster := self.forecaster.watcher.current) is not None:
+            named["forecaster"] = (forecaster.manifest.model, forecaster.manifest)
+        newest = current or vision or forecaster
         return {
-            "release": current.release,
-            "models": [
-                {"role": "retriever", "name": retriever.model, **_model(retriever)},
-                {"role": "ranker", "name": ranker.model if ranker else LOGISTIC, **_model(ranker or retriever)},
-            ],
+            "release": newest.release if newest else None,
+            "models": [{"role": role, "name": name, **_model(manifest)} for role, (name, manifest) in named.items()],
         }
 
     # The shop's state

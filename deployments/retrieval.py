@@ -44,7 +44,7 @@ class Retrieval:
         """The bundle's model with every later item of the catalogue, warmed up."""
         recommender = Recommender.load(folder)
         known_seq = manifest.catalogue_seq
-        retrieval = cls(recommender, live, from_seq=known_seq if known_seq <= live.view.seq else 0)
+        retrieval = cls(recommender, live, from_seq=known_seq if known_seq <= live.store.catalogue_seq() else 0)
         retrieval.follow()
         few = tuple(recommender.item_ids[:3])
         retrieval.answer(

@@ -13,11 +13,13 @@ from pydantic import BaseModel
 from training.page import draw, image, svg, write_page
 
 if TYPE_CHECKING:
-    from training.jobs.job import FitResult
+    from training.jobs.job import Exhibit, FitResult
 
 DRAWN = (
-    "ndcg@10", "hr@10", "coverage@10", "tail_share@10", "auc", "gauc", "logloss", "ece", "wape", "mase", "smape",
+    "ndcg@10", "hr@10", "coverage@10", "tail_share@10",
+    "recall@1", "map@10", "recall_iou50", "ap50", "auc", "gauc", "logloss", "ece", "wape", "mase", "smape",
 )  # fmt: skip
+MOST_PROBLEMS = 200
 
 
 def write_report(result: FitResult, path: Path, *, job: str, config: BaseModel) -> Path:
@@ -33,16 +35,34 @@ def write_report(result: FitResult, path: Path, *, job: str, config: BaseModel) 
         _table({result.model: result.validation}, own=result.model),
         "<h2>Training</h2>",
         image("loss and validation by epoch", _curve(result.curve)) if result.curve else "<p>Nothing was trained.</p>",
+        *(_exhibit(shown) for shown in result.exhibits),
         *(f"<h2>{escape(title)}</h2>{image(title, picture.encode())}" for title, picture in result.pictures.items()),
-        "<h2>By kind of series</h2>" if job == "forecaster" else "<h2>By training interactions of the item</h2>",
+        ("<h2>By kind of series</h2>" if job == "forecaster" else "<h2>By training interactions of the item</h2>")
+        if result.bins
+        else "",
         image("ndcg@10 by item frequency", _bins(result.bins)) if _by_frequency(result.bins) else "",
         *(f"<h3>{escape(name)}</h3>{_table(bins)}" for name, bins in result.bins.items()),
         "<h2>Notes</h2>",
         "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in result.notes) + "</ul>",
+        _problems(result.problems),
         "<h2>Config</h2>",
         f"<pre>{escape(json.dumps(config.model_dump(mode='json'), indent=1))}</pre>",
     ]
     return write_page(path, job, parts)
+
+
+def _exhibit(shown: Exhibit) -> str:
+    source = f"data:image/jpeg;base64,{shown.jpeg_base64}"
+    return f'<h2>{escape(shown.title)}</h2><img alt="{escape(shown.title)}" src="{source}">'
+
+
+def _problems(lines: Sequence[str]) -> str:
+    """Every row that was left out, up to MOST_PROBLEMS."""
+    if not lines:
+        return ""
+    more = [f"and {len(lines) - MOST_PROBLEMS:,} more"] if len(lines) > MOST_PROBLEMS else []
+    rows = "".join(f"<li>{escape(line)}</li>" for line in (*lines[:MOST_PROBLEMS], *more))
+    return f"<h2>Left out</h2><ul>{rows}</ul>"
 
 
 def _facts(result: FitResult) -> str:
@@ -74,7 +94,8 @@ def _number(value: float | None) -> str:
 def _curve(curve: Sequence[Mapping[str, float]]) -> bytes:
     figure, axes = draw(2)
     epochs = [line["epoch"] for line in curve]
-    for axis, name in zip(axes, ("loss", "ndcg@10"), strict=True):
+    judged = "ndcg@10" if any("ndcg@10" in line for line in curve) else "validation"
+    for axis, name in zip(axes, ("loss", judged), strict=True):
         axis.plot(epochs, [line.get(name, float("nan")) for line in curve], marker=".")
         axis.set(title=f"{name} ({'training' if name == 'loss' else 'validation'})", xlabel="epoch")
     return svg(figure)

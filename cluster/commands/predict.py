@@ -14,17 +14,19 @@ from cluster.output import Output, command
 @command
 def predict(
     output: Output,
-    job: Annotated[str, typer.Argument(help="The job, e.g. recommender or ranker.")],
+    job: Annotated[str, typer.Argument(help="The job: recommender, ranker or vision.")],
     data: Annotated[Path, typer.Option(help="The shop folder.")],
     out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
     version: Annotated[
         str | None, typer.Option(help="As `models list` shows it, of any shop. Default: champion.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Predictions per user.")] = 10,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Predictions per user or image.")] = 10,
     workers: Annotated[int, typer.Option(min=1, help="Actors that predict side by side.")] = 1,
     force: Annotated[bool, typer.Option("--force", help="Replace OUT.")] = False,
 ) -> None:
     """Predict for every user of a shop, e.g. tonight's mails: user_id, rank, item_id, score.
+
+    Vision finds the items nearest to every image: image_id, rank, item_id, score, or the problem of an unreadable one.
 
     Example: shopkeeper predict recommender --data shops/beauty --out tonight.parquet
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @command
 def train(
     output: Output,
-    job: Annotated[str, typer.Argument(help="What to train: recommender or ranker.")],
+    job: Annotated[str, typer.Argument(help="What to train: recommender, ranker or vision.")],
     data: Annotated[Path, typer.Option(help="The shop folder.")],
     config: Annotated[Path | None, typer.Option(help="A YAML file; see configs/training.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. epochs=5; repeatable.")] = None,

@@ -14,7 +14,20 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from deployments.api import documentation, events, items, operations, recommendations, sales, users
+from deployments.api import (
+    assortments,
+    documentation,
+    events,
+    forecasts,
+    item_images,
+    items,
+    operations,
+    recommendations,
+    replenishments,
+    sales,
+    users,
+    visual_search,
+)
 from deployments.api.answers import FieldError, ProblemAnswer
 from deployments.gateway import Gateway
 from deployments.middleware.auth import ApiKey, Auth
@@ -25,13 +38,18 @@ from deployments.middleware.request_id import RequestId
 from deployments.state.store import StoreUnavailable
 from training.contracts.errors import InputError, nearest, shorten
 
-ROUTERS = (recommendations.router, events.router, items.router, users.router, sales.router, operations.router)
+ROUTERS = (
+    recommendations.router, visual_search.router, events.router, item_images.router, items.router, users.router,
+    sales.router, forecasts.router, replenishments.router, assortments.router, operations.router,
+)  # fmt: skip
 TITLE = "Shopkeeper"
 LOGGER = logging.getLogger("shopkeeper.api")
 
 
 def create_api(gateway: Gateway, *, keys: Sequence[ApiKey] = ()) -> FastAPI:
     """The application around one gateway, which runs while the application does."""
+
+    request = gateway.config.request
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -54,7 +72,7 @@ def create_api(gateway: Gateway, *, keys: Sequence[ApiKey] = ()) -> FastAPI:
             Middleware(Measure, telemetry=gateway.telemetry),
             Middleware(Unexpected),
             Middleware(Auth, keys=keys),
-            Middleware(Limits, max_in_flight=gateway.config.request.max_in_flight),
+            Middleware(Limits, max_in_flight=request.max_in_flight, photo_bytes=request.photos_mb * 1_000_000),
         ],
     )
     api.state.gateway = gateway
@@ -122,6 +140,9 @@ def _field_error(finding: dict[str, Any]) -> dict[str, Any]:
 
 def _fields(parents: Sequence[Any]) -> list[str]:
     """The names that the request models have at this depth."""
-    nested: tuple[type[BaseModel], ...] = (recommendations.Exclude,)
-    flat = (recommendations.RecommendationsIn, recommendations.SimilarIn, recommendations.RankingsIn, users.MergeIn)
+    nested: tuple[type[BaseModel], ...] = (recommendations.Exclude, forecasts.SeriesIn, replenishments.PositionIn)
+    flat = (
+        recommendations.RecommendationsIn, recommendations.SimilarIn, recommendations.RankingsIn, users.MergeIn,
+        visual_search.VisualSearchIn, forecasts.ForecastsIn, replenishments.ReplenishmentsIn,
+    )  # fmt: skip
     return [name for model in (nested if parents else flat) for name in model.model_fields]

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from starlette.requests import Request as HttpRequest
 
 from deployments.api.fields import Request
-from deployments.middleware.limits import JSON, NDJSON
+from deployments.middleware.bodies import JSON, NDJSON
 from deployments.middleware.problems import HttpProblem, field_problem
 from training.contracts.errors import nearest, shorten
 

@@ -17,7 +17,10 @@ KEYS_VARIABLE = "SHOPKEEPER_API_KEYS"
 HAPROXY_VARIABLE = "RAY_SERVE_ENABLE_HA_PROXY"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v1/openapi.json", "/v1/docs"})
-PUBLIC_ROUTES = frozenset({("POST", "/v1/events"), ("POST", "/v1/recommendations"), ("POST", "/v1/similar-items")})
+PUBLIC_ROUTES = frozenset({
+    ("POST", "/v1/events"), ("POST", "/v1/recommendations"), ("POST", "/v1/similar-items"),
+    ("POST", "/v1/visual-search"),
+})  # fmt: skip
 Access = Literal["public", "server"]
 
 

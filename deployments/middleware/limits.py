@@ -10,15 +10,14 @@ from http import HTTPStatus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.middleware.bodies import BodyRule, ByteBudget, body_rule
 from deployments.middleware.problems import HttpProblem, NotingSend, field_problem
 
-MAX_BODY_BYTES = 5_000_000
 TIMEOUT_HEADER = "X-Timeout-Ms"
 DEFAULT_TIMEOUT_MS, MIN_TIMEOUT_MS, MAX_TIMEOUT_MS = 1000, 10, 30_000
 GRACE_S = 0.25
 """Beyond the deadline, for an answer that is already being put together without its late stages."""
 BODY_TIMEOUT_S = 10.0
-JSON, NDJSON = "application/json", "application/x-ndjson"
 BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -44,9 +43,9 @@ class Deadline:
 class Limits:
     """429 when too many are in flight, 415, 413 while reading, 422 for a bad X-Timeout-Ms, 503 past the deadline."""
 
-    def __init__(self, app: ASGIApp, *, max_in_flight: int, max_body_bytes: int = MAX_BODY_BYTES) -> None:
-        self.app, self.max_in_flight, self.max_body_bytes = app, max_in_flight, max_body_bytes
-        self.in_flight = 0
+    def __init__(self, app: ASGIApp, *, max_in_flight: int, photo_bytes: int) -> None:
+        self.app, self.max_in_flight = app, max_in_flight
+        self.in_flight, self.photos = 0, ByteBudget(photo_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,9 +66,17 @@ class Limits:
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         timeout_s = _timeout_s(headers.get(TIMEOUT_HEADER.lower().encode()))
-        if scope["method"] in BODY_METHODS:
-            _check_kind(headers, scope["path"])
-            receive = _replay(await self._body(headers, receive), receive)
+        if scope["method"] not in BODY_METHODS:
+            await self._timed(scope, receive, send, timeout_s)
+            return
+        body = _Body(body_rule(scope["method"], scope["path"]), self.photos)
+        try:
+            await body.read(headers, receive)
+            await self._timed(scope, _replay(body, receive), send, timeout_s)
+        finally:
+            body.release()
+
+    async def _timed(self, scope: Scope, receive: Receive, send: Send, timeout_s: float) -> None:
         scope.setdefault("state", {})["deadline"] = Deadline.after(timeout_s)
         noting = NotingSend(send)
         try:
@@ -81,28 +88,47 @@ class Limits:
             late = f"not done within {timeout_s * 1000:.0f} ms; it is safe to send the same again"
             raise HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, late) from None
 
-    async def _body(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
+
+class _Body:
+    """One request's body, given up as soon as it breaks its rule."""
+
+    def __init__(self, rule: BodyRule, photos: ByteBudget) -> None:
+        self.rule, self.photos = rule, photos
+        self.chunks: list[bytes] = []
+        self.size_bytes = 0
+
+    async def read(self, headers: dict[bytes, bytes], receive: Receive) -> None:
+        """All of it; raises HttpProblem 413, 415, 429, or 503 where it does not arrive."""
+        self.rule.check_kind(headers.get(b"content-type", b"").decode("latin-1"))
         declared = headers.get(b"content-length", b"0")
-        too_large = HttpProblem(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {self.max_body_bytes:,} bytes"
-        )
-        if not declared.isdigit() or int(declared) > self.max_body_bytes:
-            raise too_large
-        chunks, size = [], 0
+        self.rule.check_size(int(declared) if declared.isdigit() else self.rule.most_bytes + 1)
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
-                while True:
-                    message = await receive()
-                    chunk = message.get("body", b"")
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    if size > self.max_body_bytes:
-                        raise too_large
-                    if not message.get("more_body", False):
-                        return b"".join(chunks)
+                while self._take(await receive()):
+                    pass
         except TimeoutError:
             late = f"the body did not arrive within {BODY_TIMEOUT_S:.0f} s"
             raise HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, late) from None
+
+    def _take(self, message: Message) -> bool:
+        """Whether there is more to come."""
+        chunk = message.get("body", b"")
+        self.rule.check_size(self.size_bytes + len(chunk))
+        if self.rule.is_photo:
+            self.photos.take(len(chunk))
+        self.size_bytes += len(chunk)
+        self.chunks.append(chunk)
+        return bool(message.get("more_body", False))
+
+    def joined(self) -> bytes:
+        """Once; the chunks are let go."""
+        whole = b"".join(self.chunks)
+        self.chunks.clear()
+        return whole
+
+    def release(self) -> None:
+        if self.rule.is_photo:
+            self.photos.give_back(self.size_bytes)
 
 
 def _timeout_s(header: bytes | None) -> float:
@@ -116,15 +142,7 @@ def _timeout_s(header: bytes | None) -> float:
     return int(text) / 1000
 
 
-def _check_kind(headers: dict[bytes, bytes], path: str) -> None:
-    """A body without a declared kind is read as JSON."""
-    kind = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
-    allowed = (JSON, NDJSON, "application/ndjson") if path == "/v1/events" else (JSON,)
-    if kind and kind not in allowed:
-        raise HttpProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send {' or '.join(allowed[:2])}, not {kind[:80]}")
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
+def _replay(body: _Body, receive: Receive) -> Receive:
     """The body in one message, then whatever the connection says."""
     given = False
 
@@ -133,6 +151,6 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         if given:
             return await receive()
         given = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return {"type": "http.request", "body": body.joined(), "more_body": False}
 
     return receive_again

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from deployments.state.clock import from_us
 from deployments.state.events import EventRow
+from deployments.state.exporting_images import export_images
 from deployments.state.importing import (
     KNOWN_SHOPS,
     STATE_TABLES,
@@ -58,6 +59,7 @@ def export_shop(store: Store, out: Path, *, force: bool = False, progress: Progr
             told.stage(f"exporting {table}", store.stats()[table])
             writer.write(table, _watched(pieces, told))
         _carry(Path(imported_folder(store) or ""), writer.folder)
+        export_images(store, writer)
         ends = max(shop_clock(store).now(), from_us(newest.timestamp_us))
         writer.write_info(info.model_copy(update={"reference_date": ends, "catalogue_seq": catalogue_seq}))
     shop = Shop(out)

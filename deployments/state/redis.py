@@ -20,6 +20,7 @@ from deployments.state.events import (
     encode_interest,
     stamp,
 )
+from deployments.state.images import MAX_TOTAL_BYTES, ImageEntry, Kept
 from deployments.state.records import (
     CatalogueEntry,
     Row,
@@ -32,6 +33,7 @@ from deployments.state.records import (
     merge,
     merge_items,
 )
+from deployments.state.redis_images import count_images, drop_images, images_since, read_dropped, write_images
 from deployments.state.redis_schema import migrate
 from deployments.state.redis_scripts import (
     APPEND_EVENTS,
@@ -75,9 +77,16 @@ class RedisStore:
     single_node = False
 
     @_available
-    def __init__(self, url: str, shop_id: str, *, max_recommendations: int = MAX_RECOMMENDATIONS) -> None:
+    def __init__(
+        self,
+        url: str,
+        shop_id: str,
+        *,
+        max_recommendations: int = MAX_RECOMMENDATIONS,
+        max_image_bytes: int = MAX_TOTAL_BYTES,
+    ) -> None:
         self._prefix = f"shopkeeper:{{{shop_id}}}:"
-        self._max_recommendations = max_recommendations
+        self._max_recommendations, self._max_image_bytes = max_recommendations, max_image_bytes
         self._redis: Any = redis.Redis.from_url(
             url, decode_responses=True, protocol=2, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
         )
@@ -142,12 +151,34 @@ class RedisStore:
         def write(pipe: Any) -> bool:
             seq = int(pipe.get(self._key("catalogue_seq")) or 0)
             known = bool(pipe.hexists(self._key("items"), item_id))
+            dropped = read_dropped(pipe, self._prefix, item_id)
             pipe.multi()
             if known:
                 self._write_items(pipe, {item_id: None}, seq)
+                pipe.set(self._key("catalogue_seq"), drop_images(pipe, self._prefix, item_id, dropped, seq + 1))
             return known
 
         return bool(self._redis.transaction(write, self._key("catalogue_seq"), value_from_callable=True))
+
+    @_available
+    def put_images(self, item_id: str, images: Mapping[str, bytes]) -> list[Kept] | None:
+        def write(pipe: Any) -> list[Kept] | None:
+            seq = int(pipe.get(self._key("catalogue_seq")) or 0)
+            if not pipe.hexists(self._key("items"), item_id):
+                pipe.multi()
+                return None
+            outcomes, last = write_images(pipe, self._prefix, item_id, images, seq, self._max_image_bytes)
+            pipe.set(self._key("catalogue_seq"), last)
+            return outcomes
+
+        found: list[Kept] | None = self._redis.transaction(
+            write, self._key("catalogue_seq"), self._key("items"), value_from_callable=True
+        )
+        return found
+
+    @_available
+    def images_since(self, seq: int, *, limit: int = 16) -> list[ImageEntry]:
+        return images_since(self._redis, self._prefix, seq, limit)
 
     @_available
     def catalogue_seq(self) -> int:
@@ -270,6 +301,18 @@ class RedisStore:
                 decode_row(body) for table in tables for _, body in sorted(table.items(), key=lambda row: int(row[0]))
             ]
 
+    @_available
+    def sales_of(self, series_ids: Sequence[str], *, since_us: int) -> dict[str, list[Row]]:
+        tables = self._each("hgetall", [self._key("sales", series_id) for series_id in series_ids])
+        found = {}
+        for series_id, table in zip(series_ids, tables, strict=True):
+            later = sorted(
+                (int(timestamp_us), body) for timestamp_us, body in table.items() if int(timestamp_us) >= since_us
+            )
+            if later:
+                found[series_id] = [decode_row(body) for _, body in later]
+        return found
+
     def recommendations(self) -> Iterator[list[ServedRow]]:
         for ids in _pages(self._call("zrange", self._key("recommendation_order"), 0, -1)):
             bodies = self._call("hmget", self._key("recommendations"), ids)
@@ -284,6 +327,7 @@ class RedisStore:
             "users": self._redis.hlen(self._key("users")),
             "sales": sum(self._each("hlen", series)),
             "recommendations": self._redis.hlen(self._key("recommendations")),
+            "images": count_images(self._redis, self._prefix),
             "catalogue_seq": self.catalogue_seq(),
             "bytes": int(self._redis.info("memory")["used_memory"]),
         }

@@ -14,6 +14,7 @@ import orjson
 
 from deployments.state.clock import to_us
 from deployments.state.events import EventRow, Outcome, StampedEvent, judge, stamp
+from deployments.state.images import MAX_TOTAL_BYTES, ImageEntry, Kept
 from deployments.state.records import (
     CatalogueEntry,
     Row,
@@ -26,6 +27,7 @@ from deployments.state.records import (
     merge,
     merge_items,
 )
+from deployments.state.sqlite_images import drop_images, write_images
 from deployments.state.sqlite_schema import migrate
 from deployments.state.store import MAX_RECOMMENDATIONS, StoreUnavailable, merged_alias, refuse_other_shop
 from training.contracts.errors import InputError, Problem
@@ -33,6 +35,8 @@ from training.features.profile import PROFILE_EVENTS, Profile, make_profile
 
 BUSY_TIMEOUT_S = 10.0
 PIECE_ROWS = 10_000
+MOST_VARIABLES = 500
+"""Ids in one statement; SQLite allows 999 at least."""
 _EVENT_COLUMNS = ", ".join(EventRow._fields)
 _CONTEXT = EventRow._fields.index("context")
 _WHO = "coalesce((SELECT user_id FROM aliases WHERE anonymous_id = :user), :user)"
@@ -43,9 +47,16 @@ class SqliteStore:
 
     single_node = True
 
-    def __init__(self, path: Path, shop_id: str, *, max_recommendations: int = MAX_RECOMMENDATIONS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        shop_id: str,
+        *,
+        max_recommendations: int = MAX_RECOMMENDATIONS,
+        max_image_bytes: int = MAX_TOTAL_BYTES,
+    ) -> None:
         self.path = path
-        self._max_recommendations = max_recommendations
+        self._max_recommendations, self._max_image_bytes = max_recommendations, max_image_bytes
         self._idle: list[sqlite3.Connection] = []
         self._writing = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +128,22 @@ class SqliteStore:
             known = db.execute("SELECT 1 FROM items WHERE item_id = ? AND body NOT NULL", (item_id,)).fetchone()
             if known:
                 _write_items(db, {item_id: None})
+                _set_catalogue_seq(db, drop_images(db, item_id, _catalogue_seq(db)))
         return known is not None
+
+    def put_images(self, item_id: str, images: Mapping[str, bytes]) -> list[Kept] | None:
+        with self._transaction() as db:
+            if not db.execute("SELECT 1 FROM items WHERE item_id = ? AND body NOT NULL", (item_id,)).fetchone():
+                return None
+            outcomes, seq = write_images(db, item_id, images, _catalogue_seq(db), self._max_image_bytes)
+            _set_catalogue_seq(db, seq)
+        return outcomes
+
+    def images_since(self, seq: int, *, limit: int = 16) -> list[ImageEntry]:
+        rows = self._rows(
+            "SELECT seq, item_id, image_id, data FROM images WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+        )
+        return [ImageEntry(*row) for row in rows]
 
     def catalogue_seq(self) -> int:
         return int(self.meta("catalogue_seq") or 0)
@@ -198,6 +224,19 @@ class SqliteStore:
         for piece in self._pieces("SELECT body FROM sales ORDER BY series_id, timestamp_us"):
             yield [decode_row(body) for (body,) in piece]
 
+    def sales_of(self, series_ids: Sequence[str], *, since_us: int) -> dict[str, list[Row]]:
+        found: dict[str, list[Row]] = {}
+        for start in range(0, len(series_ids), MOST_VARIABLES):
+            piece = series_ids[start : start + MOST_VARIABLES]
+            marks = ",".join("?" * len(piece))
+            query = (
+                f"SELECT series_id, body FROM sales WHERE series_id IN ({marks}) AND timestamp_us >= ? "
+                "ORDER BY series_id, timestamp_us"
+            )
+            for series_id, body in self._rows(query, (*piece, since_us)):
+                found.setdefault(series_id, []).append(decode_row(body))
+        return found
+
     def recommendations(self) -> Iterator[list[ServedRow]]:
         for piece in self._pieces("SELECT body FROM recommendations ORDER BY seq"):
             yield [decode_served(body) for (body,) in piece]
@@ -207,10 +246,12 @@ class SqliteStore:
         counts = {
             table: self._rows(f"SELECT count(*) FROM {table}")[0][0] for table in ("users", "sales", "recommendations")
         }
+        ((images,),) = self._rows("SELECT count(*) FROM images WHERE data NOT NULL")
         files = (self.path, self.path.with_name(f"{self.path.name}-wal"))
         size_bytes = sum(file.stat().st_size for file in files if file.exists())
         events = self.counters().get("events", 0)
-        return {"items": items, "events": events, **counts, "catalogue_seq": self.catalogue_seq(), "bytes": size_bytes}
+        counts |= {"images": images, "catalogue_seq": self.catalogue_seq(), "bytes": size_bytes}
+        return {"items": items, "events": events, **counts}
 
     def close(self) -> None:
         while self._idle:

@@ -34,6 +34,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "DROP INDEX events_by_time",
         "CREATE INDEX events_by_time ON events (user_id, interest, timestamp_us, seq, type, item_id, dwell_s)",
     ),
+    (
+        """CREATE TABLE images (
+            item_id TEXT NOT NULL, image_id TEXT NOT NULL, seq INTEGER NOT NULL UNIQUE, size_bytes INTEGER NOT NULL,
+            data BLOB, PRIMARY KEY (item_id, image_id)
+        ) STRICT""",
+        "CREATE INDEX image_sizes ON images (size_bytes)",
+    ),
 )
 
 

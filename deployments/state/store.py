@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from deployments.state.events import EventRow, Outcome
+from deployments.state.images import ImageEntry, Kept
 from deployments.state.records import CatalogueEntry, Row, ServedRow, Upserted
 from training.contracts.errors import InputError, Problem, ShopkeeperError
 from training.features.profile import Profile
@@ -52,7 +53,13 @@ class Store(Protocol):
         """The row without its null columns; None for an unknown or deleted item."""
 
     def delete_item(self, item_id: str) -> bool:
-        """Whether there was such an item."""
+        """Whether there was such an item; the pictures that came for it go with it."""
+
+    def put_images(self, item_id: str, images: Mapping[str, bytes]) -> list[Kept] | None:
+        """One outcome per picture by image id; None for an unknown item, and nothing is kept."""
+
+    def images_since(self, seq: int, *, limit: int = 16) -> list[ImageEntry]:
+        """Pictures in the catalogue's log after `seq`, oldest first; they take their numbers from the same sequence."""
 
     def catalogue_seq(self) -> int:
         """The sequence number of the newest change to the catalogue."""
@@ -101,6 +108,9 @@ class Store(Protocol):
 
     def sales(self) -> Iterator[list[Row]]:
         """The sales table in pieces."""
+
+    def sales_of(self, series_ids: Sequence[str], *, since_us: int) -> dict[str, list[Row]]:
+        """By series, its rows of the sales table from that moment on, oldest first; series without any are left out."""
 
     def recommendations(self) -> Iterator[list[ServedRow]]:
         """The served log in pieces, oldest first."""

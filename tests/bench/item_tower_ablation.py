@@ -1,8 +1,13 @@
-"""What ids, attributes and text each bring on an amazon-sequences folder: several seeds, bins, paired intervals.
+"""What ids, attributes, text and pictures each bring to a shop: several seeds, bins, paired intervals.
 
 python tests/bench/item_tower_ablation.py --data ../shared/data/recsys/amazon_beauty --seeds 3
 python tests/bench/item_tower_ablation.py --data ../shared/data/recsys/ml-1m --format movielens-1m --seeds 1 \\
     --variants ids --config configs/training/recommender-ml1m.yaml --name recommender_ml1m
+python tests/bench/item_tower_ablation.py --data ../shared/data/recsys/ml-1m --format movielens-1m --seeds 3 \\
+    --variants ids ids+images ids+attributes ids+attributes+images --name item_images_ml1m \\
+    --config configs/training/recommender.yaml
+python tests/bench/item_tower_ablation.py --data SHOP --format shop --variants ids ids+images ids+attributes \\
+    ids+attributes+images --name item_images_sample --config configs/training/recommender.yaml
 
 The key phrases of the items were written by a language model from their titles: the rows with attributes and text read
 them, those of ids alone do not. Epochs are chosen on validation; test is looked at once, at the end.
@@ -19,6 +24,7 @@ from typing import Any
 import numpy as np
 import yaml
 from record import Recording
+from running_shop import run
 
 from training.contracts.progress import NoProgress
 from training.contracts.shop import Shop
@@ -28,14 +34,31 @@ from training.jobs.job import LocalReport
 from training.jobs.recommender import RecommenderConfig, RecommenderData, judge_of, load, transformer_training
 from training.models.text_encoder import MINILM
 
+SHOP = "shop"
 TAIL = 10
 DRAWS = 2_000
-VARIANTS: dict[str, dict[str, Any]] = {
-    "ids": {"content": False, "text_encoder": None},
-    "ids+attributes": {"content": True, "text_encoder": None},
-    "ids+text": {"content": False, "text_encoder": MINILM},
-    "ids+attributes+text": {"content": True, "text_encoder": MINILM},
-}
+MODALITIES: dict[str, dict[str, Any]] = {
+    "attributes": {"content": True}, "text": {"text_encoder": MINILM}, "images": {"images": True},
+}  # fmt: skip
+VARIANTS = ("ids", "ids+attributes", "ids+text", "ids+attributes+text")
+PICTURED = ("ids", "ids+images", "ids+attributes", "ids+attributes+images")
+
+
+def settings(variant: str) -> dict[str, Any]:
+    """The part of the config that says what an item is read by."""
+    chosen: dict[str, Any] = {"content": False, "text_encoder": None, "images": False}
+    for modality in variant.split("+")[1:]:
+        chosen |= MODALITIES[modality]
+    return chosen
+
+
+def vision_of(shop: Path, home: Path) -> str:
+    """The folder of the shop's vision bundle in this home; trained where there is none."""
+    found = sorted(home.glob("bundles/*/vision/*/manifest.json"))
+    if not found:
+        run(home, "train", "vision", "--data", str(shop), "--workers", "0")
+        found = sorted(home.glob("bundles/*/vision/*/manifest.json"))
+    return str(found[-1].parent)
 
 
 def train(config: RecommenderConfig, data: RecommenderData) -> tuple[Evaluation, dict[str, Any]]:
@@ -104,22 +127,27 @@ def figures(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a folder of the format")
-    parser.add_argument("--format", default="amazon-sequences", choices=list(DATASETS))
+    parser.add_argument("--format", default="amazon-sequences", choices=[SHOP, *DATASETS])
     parser.add_argument("--name", default="item_tower_ablation", help="of the recorded result")
     parser.add_argument("--config", type=Path, default=Path("configs/training/recommender-beauty.yaml"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=sorted({*VARIANTS, *PICTURED}))
+    parser.add_argument("--home", type=Path, help="keeps the shop's vision there, and takes it from there")
     options = parser.parse_args()
     seeds = list(range(options.seeds))
     recording = Recording(options.name, seeds=seeds)
     base = RecommenderConfig.model_validate(yaml.safe_load(options.config.read_text(encoding="utf-8")))
     with tempfile.TemporaryDirectory() as folder:
-        DATASETS[options.format].read(options.data, Path(folder) / "shop")
-        data = load(Shop(Path(folder) / "shop"), base)
+        shop = options.data if options.format == SHOP else Path(folder) / "shop"
+        if options.format != SHOP:
+            DATASETS[options.format].read(options.data, shop)
+        if any("images" in variant for variant in options.variants):
+            base = base.model_copy(update={"upstream": {"vision": vision_of(shop, options.home or Path(folder))}})
+        data = load(Shop(shop), base)
         gains_by_variant: dict[str, np.ndarray] = {}
         runs_by_variant: dict[str, list[dict[str, Any]]] = {}
         for variant in options.variants:
-            made = [train(base.model_copy(update={**VARIANTS[variant], "seed": seed}), data) for seed in seeds]
+            made = [train(base.model_copy(update={**settings(variant), "seed": seed}), data) for seed in seeds]
             gains_by_variant[variant] = np.stack([gains(test) for test, _ in made])
             runs_by_variant[variant] = [run for _, run in made]
             recording.write(figures(gains_by_variant, runs_by_variant, data, base))

@@ -15,11 +15,22 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
 from deployments.assembly import STAGES, open_stage
-from deployments.messages import Missing, RankingQuery, RetrievalQuery
+from deployments.messages import (
+    Article,
+    AskedSeries,
+    ForecastQuery,
+    Missing,
+    PhotoQuery,
+    RankingQuery,
+    RetrievalQuery,
+)
 from deployments.stage_host import StageHost
+from tests.forecast_bundle import publish_forecaster
 from tests.serving_shop import Home, Serving, client_of, make_shop, serve_in_process, train
+from tests.vision_bundle import item_picture, publish_vision
 from training.features.profile import Profile
 from training.features.ranking import RankingInputs
+from training.models.forecaster import SeriesForecast
 
 EXAMPLES_PER_ROUTE = 40
 
@@ -31,6 +42,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = Home(root, shop, train(shop, root))
     home.import_shop()
     home.publish()
+    publish_vision(home)
+    publish_forecaster(home)
     return home
 
 
@@ -70,7 +83,8 @@ def check_deployment(name: str, home: Home) -> None:
     assert host.status().versions == ()
     assert host.answer([query]) == [Missing("nobody holds this")]
     host.follow()
-    (version,) = {loaded.version for loaded in host.held() if loaded.manifest.job == "recommender"}
+    job = STAGES[name].jobs[0]
+    (version,) = {loaded.version for loaded in host.held() if loaded.manifest.job == job}
     queries = [_query(name, version), query, _query(name, version, "i02")]
     together = host.answer(queries)
     assert isinstance(together[1], Missing)
@@ -85,9 +99,13 @@ def test_every_stage_conforms(name: str, home: Home) -> None:
     check_deployment(name, home)
 
 
-def _query(name: str, version: str, item_id: str = "i01") -> RetrievalQuery | RankingQuery:
+def _query(name: str, version: str, item_id: str = "i01") -> RetrievalQuery | RankingQuery | PhotoQuery | ForecastQuery:
     import numpy as np
 
+    if name == "visual_search":
+        return PhotoQuery(version, item_picture(int(item_id[1:])), 5, 2)
+    if name == "forecasting":
+        return ForecastQuery(version, (AskedSeries(None, item_id),))
     if name == "retrieval":
         return RetrievalQuery(version, "history", (item_id, "i09"), (0, 60_000_000))
     return RankingQuery(
@@ -104,8 +122,30 @@ def _assert_same(one: tuple[object, ...], other: tuple[object, ...]) -> None:
         elif isinstance(left, np.ndarray):
             assert isinstance(right, np.ndarray)
             np.testing.assert_allclose(left, right, atol=1e-5)
+        elif isinstance(left, list) and isinstance(left[0], Article):
+            _assert_same_articles(left, right)
+        elif isinstance(left, list) and isinstance(left[0], SeriesForecast):
+            _assert_same_forecasts(left, right)
         else:
             assert left == right
+
+
+def _assert_same_forecasts(one: list[SeriesForecast], other: object) -> None:
+    import numpy as np
+
+    assert isinstance(other, list)
+    for left, right in zip(one, other, strict=True):
+        assert (left.series_id, left.model) == (right.series_id, right.model)
+        np.testing.assert_allclose(left.mean_H, right.mean_H, rtol=1e-9)
+        np.testing.assert_allclose(left.quantiles_QH, right.quantiles_QH, rtol=1e-9)
+
+
+def _assert_same_articles(one: list[Article], other: object) -> None:
+    assert isinstance(other, list)
+    for left, right in zip(one, other, strict=True):
+        assert left[:2] == right[:2]
+        assert [item_id for item_id, _ in left.items] == [item_id for item_id, _ in right.items]
+        assert [score for _, score in left.items] == pytest.approx([score for _, score in right.items], abs=1e-5)
 
 
 def _close(host: StageHost) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from deployments.config import DeploymentConfig, DeploymentsConfig
 from deployments.state.open import open_store
 from tests.parity import assert_served_as_trained
+from tests.serving_on_ray import replicas, serve_on_ray
 from tests.serving_shop import Home, make_shop, train, wait_until
 from training.features.ranking import RankingState, RequestFacts
 
@@ -74,16 +71,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture(scope="module")
 def url(home: Home, own_ray: None) -> Iterator[str]:
     """The application on a Ray of its own; it has no bundle yet."""
-    from ray import serve
-
-    from deployments.app import build_app
-
-    port = _free_port()
-    serve.start(http_options={"host": "127.0.0.1", "port": port})
-    deployments = DeploymentsConfig(retrieval=DeploymentConfig(num_cpus=0.2, min_replicas=2, max_replicas=2))
-    serve.run(build_app(home.config(port=port, deployments=deployments)), name="shopkeeper", route_prefix="/")
-    yield f"http://127.0.0.1:{port}"
-    serve.shutdown()
+    two = DeploymentsConfig(retrieval=DeploymentConfig(num_cpus=0.2, min_replicas=2, max_replicas=2))
+    with serve_on_ray(home, two) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +170,8 @@ def test_releases_swap_under_load_and_never_mix(home: Home, served: str) -> None
 @pytest.mark.parametrize("stage", ["ranking", "retrieval"])
 def test_killed_stage_is_said_and_nobody_sees_an_error(served: str, stage: str) -> None:
     with Load(served) as load:
-        _kill_replica(stage)
+        for process in replicas(stage):
+            process.kill()
         load.until_degraded(stage)
         load.until_degraded()
     assert {status for status, _, _ in load.answers} == {200}
@@ -217,20 +208,3 @@ def test_metrics_are_prometheus_text(served: str) -> None:
 
 def _versions(document: dict[str, Any]) -> frozenset[str]:
     return frozenset(model["version"] for model in document["models"])
-
-
-def _kill_replica(stage: str) -> None:
-    marked = [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if f"ServeReplica:shopkeeper:{stage}" in " ".join(process.cmdline())
-    ]
-    assert marked, f"no replica of {stage} among our processes"
-    for process in marked:
-        os.kill(process.pid, signal.SIGKILL)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

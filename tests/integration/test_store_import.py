@@ -11,8 +11,10 @@ import pytest
 
 from deployments.state.events import EventRow, Outcome
 from deployments.state.exporting import export_shop
+from deployments.state.images import image_id_of
 from deployments.state.importing import import_shop, shop_clock, shop_info
 from deployments.state.store import Store, StoreUnavailable
+from tests.hostile_images import encoded, photo
 from training.contracts.errors import InputError
 from training.contracts.shop import Shop, ShopInfo, new_shop
 from training.contracts.tables import STRING_MAP
@@ -135,6 +137,28 @@ def test_an_export_is_known_to_the_state_it_came_from(store: Store, shop: Shop, 
     export_shop(store, tmp_path / "out")
     assert import_shop(store, Shop(tmp_path / "out")).rows == {}
     assert store.stats()["events"] == 1_002
+
+
+def test_pictures_that_came_live_are_exported(store: Store, shop: Shop, tmp_path: Path) -> None:
+    """As files and rows, once, beside the images of the imported shop; its own files stay as they were."""
+    carried = {"image_id": ["own"], "item_id": ["i1"], "path": ["pictures/a.jpg"], "label": ["cup"]}
+    with new_shop(tmp_path / "pictured", shop.info) as writer:
+        writer.write("items", shop.table("items"))
+        writer.write("images", pa.table(carried))
+    pictured = Shop(tmp_path / "pictured")
+    import_shop(store, pictured)
+    data = encoded(photo(), "PNG")
+    store.put_images("i1", {image_id_of("i1", data): data})
+    store.put_images("i2", {image_id_of("i2", data): data})
+    store.delete_item("i2")
+    export_shop(store, tmp_path / "out")
+    export_shop(store, tmp_path / "again")
+    for out in (Shop(tmp_path / "out"), Shop(tmp_path / "again")):
+        own, put = out.table("images").to_pylist()
+        assert (own["image_id"], own["label"]) == ("own", "cup")
+        assert (put["image_id"], put["item_id"]) == (image_id_of("i1", data), "i1")
+        assert (out.path / put["path"]).read_bytes() == data
+    assert pictured.table("images").num_rows == 1
 
 
 def test_a_shop_imported_before_another_revives_nothing(store: Store, shop: Shop, tmp_path: Path) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from deployments.catalogue import Catalogue
-from deployments.state.clock import DAY_US
+from deployments.state.clock import DAY_US, to_us
 from deployments.state.events import EventRow, Outcome
+from deployments.state.images import MAX_PER_ITEM, Kept
 from deployments.state.open import open_store
 from deployments.state.records import ServedRow, SlateEntry, Upserted, decode_served, encode_served
 from deployments.state.store import Store
@@ -243,6 +244,18 @@ def test_the_last_written_sale_wins(store: Store) -> None:
     ]
 
 
+def test_sales_of_some_series_from_a_moment_on(store: Store) -> None:
+    weeks = [datetime(2026, 1, 5, tzinfo=UTC) + timedelta(weeks=n) for n in range(3)]
+    names = [f"s{n}" for n in range(1200)]
+    for week in reversed(weeks):
+        store.append_sales([{"series_id": name, "timestamp": week, "demand": float(week.day)} for name in names])
+    found = store.sales_of([*names[:1100], "nobody"], since_us=to_us(weeks[1]))
+    assert set(found) == set(names[:1100])
+    assert [row["timestamp"] for row in found["s7"]] == weeks[1:]
+    assert store.sales_of(names, since_us=to_us(weeks[2] + timedelta(days=1))) == {}
+    assert store.sales_of([], since_us=0) == {}
+
+
 def _served(name: str) -> ServedRow:
     features = np.array([[0.1, np.inf], [1e-40, -0.0]], np.float32)
     slate = (SlateEntry("tea", 1, 0.1 + 0.2, 1.0), SlateEntry("cup", 2))
@@ -282,3 +295,48 @@ def test_the_served_log_keeps_the_newest(store: Store) -> None:
         store.log_recommendations([_served(str(n))])
     assert [row.recommendation_id for rows in store.recommendations() for row in rows] == ["2", "3", "4"]
     assert store.recommendation("0") is None
+
+
+# Pictures
+
+
+def test_pictures_stand_in_the_catalogue_log(store: Store) -> None:
+    assert store.put_images("tea", {"a": b"1"}) is None
+    store.upsert_items([{"item_id": "tea"}, {"item_id": "coffee"}])
+    before = store.catalogue_seq()
+    assert store.put_images("tea", {"a": b"1", "b": bytes(range(256))}) == [Kept.STORED, Kept.STORED]
+    assert store.put_images("tea", {"a": b"1", "c": b"3"}) == [Kept.UNCHANGED, Kept.STORED]
+    assert store.put_images("coffee", {"a": b"1"}) == [Kept.STORED]
+    said = [(entry.seq - before, entry.item_id, entry.image_id, entry.data) for entry in store.images_since(0)]
+    expected = [("tea", "a", b"1"), ("tea", "b", bytes(range(256))), ("tea", "c", b"3"), ("coffee", "a", b"1")]
+    assert said == [(step, *entry) for step, entry in enumerate(expected, start=1)]
+    assert [entry.image_id for entry in store.images_since(before + 1, limit=2)] == ["b", "c"]
+    store.upsert_items([{"item_id": "tea", "stock": 1}])
+    assert store.catalogue_seq() == before + 5
+    assert store.stats()["images"] == 4
+
+
+def test_a_deleted_item_takes_its_pictures_along(store: Store) -> None:
+    store.upsert_items([{"item_id": "tea"}, {"item_id": "coffee"}])
+    store.put_images("tea", {"a": b"1", "b": b"2"})
+    seen = store.images_since(0)[-1].seq
+    assert store.delete_item("tea")
+    (gone,) = store.images_since(seen)
+    assert (gone.item_id, gone.data) == ("tea", None)
+    assert store.images_since(0) == [gone]
+    store.upsert_items([{"item_id": "tea"}])
+    assert store.put_images("tea", {"a": b"1"}) == [Kept.STORED]
+    assert [entry.data for entry in store.images_since(0)] == [None, b"1"]
+    assert store.stats()["images"] == 1
+
+
+def test_pictures_are_bounded(store_url: str, shop_id: str) -> None:
+    store = open_store(store_url, shop_id)
+    store._max_image_bytes = 1_000  # type: ignore[attr-defined]
+    store.upsert_items([{"item_id": "tea"}, {"item_id": "coffee"}])
+    many = {str(number): b"x" for number in range(MAX_PER_ITEM + 1)}
+    assert store.put_images("tea", many) == [Kept.STORED] * MAX_PER_ITEM + [Kept.FULL]
+    assert store.put_images("coffee", {"large": bytes(990)}) == [Kept.FULL]
+    store.delete_item("tea")
+    assert store.put_images("coffee", {"large": bytes(990)}) == [Kept.STORED]
+    store.close()

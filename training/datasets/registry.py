@@ -5,8 +5,11 @@ from __future__ import annotations
 from training.contracts.errors import InputError, Problem, nearest
 from training.datasets import (
     amazon_sequences,
+    boxes,
     complete_journey,
     dominicks_oj,
+    fashion_mnist,
+    image_folders,
     long_table,
     movielens_1m,
     walmart_weekly,
@@ -14,16 +17,12 @@ from training.datasets import (
 from training.datasets.adapter import DatasetAdapter
 
 DATASETS: dict[str, DatasetAdapter] = {
-    adapter.name: adapter
-    for adapter in (
-        amazon_sequences.ADAPTER,
-        movielens_1m.ADAPTER,
-        complete_journey.ADAPTER,
-        walmart_weekly.ADAPTER,
-        dominicks_oj.ADAPTER,
-        long_table.ADAPTER,
+    module.ADAPTER.name: module.ADAPTER
+    for module in (
+        amazon_sequences, movielens_1m, complete_journey, fashion_mnist, image_folders, boxes, walmart_weekly,
+        dominicks_oj, long_table,
     )
-}
+}  # fmt: skip
 
 
 def dataset(name: str) -> DatasetAdapter:

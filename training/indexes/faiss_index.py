@@ -107,6 +107,10 @@ class FaissIndex(Index):
         vectors_SD[live_S] = self._vectors_of(self._nodes.node_S[live_S])
         return vectors_SD
 
+    def vectors_at(self, slots_C: Ints) -> Floats:
+        """vectors_CD of some slots, none of which is deleted."""
+        return self._vectors_of(self._nodes.node_S[slots_C])
+
     def search(self, queries_BD: Floats, k: int, allowed_S: Bools | None = None) -> tuple[Ints, Floats]:
         k, choice = min(k, self.slots), self._nodes.choose(allowed_S)
         queries = np.ascontiguousarray(queries_BD, np.float32)

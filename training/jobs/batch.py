@@ -22,7 +22,9 @@ from training.features.profile import EVENT_COLUMNS, EventHistory, Profile
 from training.features.ranking import RankingState, RequestFacts, ranking_inputs
 from training.jobs.forecaster_batch import FORECASTS, ForecastBatch, series_of_shop
 from training.jobs.past_shop import CANDIDATES
-from training.jobs.ranker import STATE_FILE, upstream_folder
+from training.jobs.ranker import STATE_FILE
+from training.jobs.upstream import upstream_folder
+from training.jobs.vision_batch import NEAREST, NearestBatch, image_paths
 from training.models.ranker import load_ranker
 from training.models.recommender import Recommender
 
@@ -133,7 +135,7 @@ class BatchJob:
     """Blocks of inputs, the class that predicts a batch of them, and the columns of its answers."""
 
     inputs: Callable[[Shop], Iterator[pa.Table]]
-    predictor: type[RecommendBatch] | type[ForecastBatch]
+    predictor: type[RecommendBatch] | type[NearestBatch] | type[ForecastBatch]
     answers: pa.Schema
     nothing: Problem
 
@@ -144,6 +146,10 @@ BATCH_JOBS = {
         inputs=user_histories, predictor=RecommendBatch, answers=RECOMMENDATIONS, nothing=_NO_EVENTS
     ),
     "ranker": BatchJob(inputs=user_histories, predictor=RankBatch, answers=RECOMMENDATIONS, nothing=_NO_EVENTS),
+    "vision": BatchJob(
+        inputs=image_paths, predictor=NearestBatch, answers=NEAREST,
+        nothing=Problem(table="images", problem="the shop has no images: nothing to predict for"),
+    ),
     "forecaster": BatchJob(
         inputs=series_of_shop, predictor=ForecastBatch, answers=FORECASTS,
         nothing=Problem(table="sales", problem="the shop has no series: nothing to forecast"),

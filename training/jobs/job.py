@@ -57,6 +57,15 @@ class LocalReport:
         return sorted(self.folder.glob("epoch-*"), key=lambda path: int(path.name.removeprefix("epoch-")))
 
 
+class Exhibit(BaseModel):
+    """A picture for the report."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    jpeg_base64: str
+
+
 class FitResult(BaseModel):
     """What a fit leaves: a bundle's files without their manifest, and all that is said about them."""
 
@@ -76,6 +85,9 @@ class FitResult(BaseModel):
     """Job -> version of the bundles that this one was trained on top of."""
     bins: dict[str, dict[str, dict[str, float]]] = {}
     """Per model and item-frequency bin (forecaster: kind of series): metrics."""
+    problems: tuple[str, ...] = ()
+    """Rows of the shop that had to be left out, a line for each."""
+    exhibits: tuple[Exhibit, ...] = ()
     pictures: dict[str, str] = {}
     """Title -> SVG, for the report."""
 
@@ -106,3 +118,5 @@ class Job:
     selection_metric: str
     needs: tuple[str, ...] = ()
     """Jobs whose bundles' folders the config's `upstream` names."""
+    takes: tuple[str, ...] = ()
+    """Likewise, of jobs that the shop may have no bundle of."""

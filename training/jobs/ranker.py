@@ -24,6 +24,7 @@ from training.jobs.ranker_fitting import RankerTrainingConfig
 from training.jobs.ranker_judging import judged, margins, two_stages
 from training.jobs.ranker_training import DIN, KINDS, RankerTraining
 from training.jobs.replays import Sampling
+from training.jobs.upstream import upstream_folder, upstream_versions
 from training.models.deep_ranker import DeepRanker, settings_of
 from training.models.feature_ranker import FeatureRanker
 from training.models.ranker import load_ranker
@@ -77,13 +78,6 @@ def recommender_folder(config: RankerConfig) -> Path:
     return folder
 
 
-def upstream_folder(folder: Path, job: str) -> Path:
-    """The bundle of `job` that a bundle was trained on top of: beside it in the store, else where it was then."""
-    manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
-    beside = folder.parents[1] / job / manifest.upstream.get(job, "none")
-    return beside if (beside / MANIFEST).is_file() else Path(manifest.config["upstream"][job])
-
-
 def fit(
     config: RankerConfig, data: RankerData, report: Report, out: Path, *, progress: Progress = NoProgress()
 ) -> FitResult:
@@ -114,7 +108,7 @@ def fit(
         examples_per_second=training.course.examples / max(training.course.seconds, 1e-9),
         notes=(*data.notes, chosen, orders[best], *margins(rankers, DIN, data, config.seed)),
         curve=tuple(training.course.curve),
-        upstream={"recommender": _version(recommender_folder(config))},
+        upstream=upstream_versions(config.upstream),
     )
 
 
@@ -144,10 +138,6 @@ def _write(served: FeatureRanker | DeepRanker, data: RankerData, out: Path) -> N
     with new_folder(out, force=True) as folder:
         data.state.save(folder / STATE_FILE)
         served.save(folder)
-
-
-def _version(bundle: Path) -> str:
-    return Manifest.model_validate_json((bundle / MANIFEST).read_bytes()).version
 
 
 def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress()) -> dict[str, Any]:

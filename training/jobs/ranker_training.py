@@ -1,7 +1,7 @@
 """Trains the ranker's networks one after the other, with early stopping and checkpoints.
 
-DIN is the network without attention, kept as its own training left it, with target attention trained on top. The
-control has the same branch and as many epochs, but weighs all recent items alike: what DIN is above it is attention's.
+On top of the network without attention, kept as its own training left it, comes a control whose branch weighs all
+recent items alike. DIN goes on from the control with weights of its own: what it is above it is attention's.
 """
 
 from __future__ import annotations
@@ -33,19 +33,23 @@ LATEST_FILE, AVERAGE_FILE, MOMENTS_FILE = "latest.safetensors", "average.safeten
 DIN: Kind = "din"
 WIDE_AND_DEEP: Kind = "wide_and_deep"
 MEAN_POOLING: Kind = "mean_pooling"
-KINDS = (WIDE_AND_DEEP, DIN, MEAN_POOLING)
-"""In the order of training: the others go on from the first."""
+KINDS = (WIDE_AND_DEEP, MEAN_POOLING, DIN)
+"""In the order of training: each goes on from those before it."""
 
 
 @dataclass
 class RankerCourse:
-    """How far the training of each network is; kept in every checkpoint. `begun` to `stale` are of the latest."""
+    """How far the training of each network is; kept in every checkpoint. `begun` to `peak` are of the latest.
+
+    Its epochs are stale since its own `peak`: what is trained on top of a finished network begins below it.
+    """
 
     epoch: int = 0
     din_epochs: int = 0
     begun: int = 0
     steps: int = 0
     stale: int = 0
+    peak: float = 0.0
     seconds: float = 0.0
     examples: int = 0
     finished: list[str] = field(default_factory=list)
@@ -56,7 +60,7 @@ class RankerCourse:
 class RankerTraining:
     """Trains networks of KINDS on the same data; goes on from the report's checkpoint as if never interrupted.
 
-    To the report the epochs are DIN's: those of the network below are epoch 0, so that a study's last one is DIN's.
+    To the report the epochs are DIN's: those of the networks below are epoch 0, so that a study's last one is DIN's.
     """
 
     def __init__(self, config: RankerTrainingConfig, data: RankerData, report: Report, *, seed: int) -> None:
@@ -76,6 +80,8 @@ class RankerTraining:
         network = self._fresh(kind)
         if kind != WIDE_AND_DEEP:
             network.adopt(self.best[WIDE_AND_DEEP])
+        if kind == DIN:
+            network.attend_from(self.best[MEAN_POOLING])
         if kind not in self.course.finished:
             self._epochs(kind, self._fitting(kind, network), progress)
         network.load_state_dict(self.best[kind])
@@ -99,29 +105,29 @@ class RankerTraining:
             started_s = time.monotonic()
             loss = fitting.epoch(course.begun, progress)
             with fitting.average.swapped_in():
-                reached, better = self._judge(kind, fitting.network)
-            course.stale = 0 if better else course.stale + 1
+                reached = self._judge(kind, fitting.network)
+            course.stale = 0 if reached > course.peak else course.stale + 1
+            course.peak = max(course.peak, reached)
             course.epoch, course.begun, course.steps = course.epoch + 1, course.begun + 1, fitting.average.steps
             course.din_epochs += kind == DIN
             course.seconds += time.monotonic() - started_s
             course.examples += len(fitting.slates.labels_NH)
             if course.begun == config.epochs or course.stale == config.patience:
                 course.finished.append(kind)
-                course.begun = course.stale = 0
+                course.begun, course.stale, course.peak = 0, 0, 0.0
             self.latest, self.averaged = fitting.network.state_dict(), fitting.average.weights
             self.moments = fitting.moments()
             self._keep({"loss": loss, "auc": reached, "kind": float(KINDS.index(kind))})
 
-    def _judge(self, kind: Kind, network: RankerNetwork) -> tuple[float, bool]:
-        """Its AUC on validation, and whether it is the best of its kind so far."""
+    def _judge(self, kind: Kind, network: RankerNetwork) -> float:
+        """Its AUC on validation; the best of its kind so far is kept."""
         held = self.data.slates["validation"]
         logits_N = network_logits(network.eval(), held.inputs)[:, self.main]
         reached = self.workers.from_first([auc(logits_N, held.labels_NH[:, self.main])])[0]
-        better = reached > self.course.best_auc.get(kind, 0.0)
-        if better:
+        if reached > self.course.best_auc.get(kind, 0.0):
             self.course.best_auc[kind] = reached
             self.best[kind] = {name: value.clone() for name, value in network.state_dict().items()}
-        return reached, better
+        return reached
 
     def _fresh(self, kind: Kind) -> RankerNetwork:
         torch.manual_seed(self.seed)

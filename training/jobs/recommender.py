@@ -24,11 +24,13 @@ from training.features.vocabulary import Codes, Vocabulary
 from training.indexes.config import IndexConfig
 from training.jobs.baselines import fit_baselines, sample
 from training.jobs.evaluation import Evaluation, Score, evaluate, selection_score
+from training.jobs.item_images import image_vectors
 from training.jobs.item_texts import text_vectors
 from training.jobs.job import FitResult, Job, Report
 from training.jobs.ranking_fit import fit_ranking
 from training.jobs.training_config import TrainingConfig
 from training.jobs.transformer_training import TransformerTraining
+from training.jobs.upstream import upstream_versions
 from training.jobs.workers import Workers
 from training.metrics import Floats, Ints
 from training.models.item_content import ItemContent
@@ -40,7 +42,7 @@ from training.models.sequence_transformer import TransformerConfig
 from training.models.text_encoder import MINILM
 from training.models.whitening import Whitening
 
-TRANSFORMER = "sequence_transformer"
+TRANSFORMER, VISION = "sequence_transformer", "vision"
 RANKER_FILE = "ranking.json"
 RANKING_STATE_FILE = "ranking_state.json"
 EVENT_COLUMNS = ("user_id", "type", "item_id", "timestamp", "split")
@@ -63,6 +65,11 @@ class RecommenderConfig(TrainingConfig):
     text_dim: int = Field(default=64, ge=1, le=1024, description="directions of the texts' vectors that are read")
     id_dropout: float = Field(
         default=0.1, ge=0.0, lt=1.0, description="items read by their content alone in a step, where they have any"
+    )
+    images: bool = Field(default=True, description="items are read by their pictures too, where the shop has vision")
+    image_dim: int = Field(default=64, ge=1, le=512, description="directions of the pictures' vectors that are read")
+    upstream: dict[str, str] = Field(
+        default_factory=dict, description="vision: the folder of the bundle that sees pictures; by default the champion"
     )
     train_split: str | None = Field(
         default=None, description="only events of this split; those without one always count"
@@ -159,6 +166,7 @@ def fit(
         train_seconds=time.monotonic() - wall,
         cpu_seconds=time.process_time() - cpu,
         examples_per_second=training.course.examples_per_second,
+        upstream=upstream_versions(config.upstream),
         notes=(*data.notes, choice, *training.course.said(), *ranking_notes),
         curve=tuple(training.course.curve),
         bins={name: evaluation.bins for name, evaluation in {**evaluations, chosen.kind: served}.items()},
@@ -173,20 +181,31 @@ def judge_of(config: RecommenderConfig, data: RecommenderData) -> Callable[[Retr
 
 def _item_content(config: RecommenderConfig, data: RecommenderData, progress: Progress) -> ItemContent | None:
     """What the items are besides their ids, as far as the config asks for it."""
-    encoder = config.text_encoder
-    if not config.content and encoder is None:
+    encoder, pictures = config.text_encoder, _pictures(config, data, progress)
+    if not config.content and encoder is None and not pictures:
         return None
     vectors_IE = None if encoder is None else text_vectors(data.items, encoder, progress=progress)
     whitening = None if vectors_IE is None else Whitening.fit(vectors_IE, config.text_dim)
     buckets_F = ItemReader.of_features(data.items, config.least_items) if config.content else None
-    reader = ItemReader(buckets_F, encoder=encoder, whitening=whitening)
+    seen = Whitening.fit(np.stack(list(pictures.values())), config.image_dim) if pictures else None
+    reader = ItemReader(
+        buckets_F, encoder=encoder, whitening=whitening, image_whitening=seen, image_vectors=pictures
+    )  # fmt: skip
     return ItemContent(
         config.transformer.dim,
         features_IF=reader.features(data.items),
         text_IT=None if vectors_IE is None or whitening is None else whitening(vectors_IE),
+        image_IV=reader.images(data.items),
         id_dropout=config.id_dropout,
         reader=reader,
     )
+
+
+def _pictures(config: RecommenderConfig, data: RecommenderData, progress: Progress) -> dict[str, Floats]:
+    """By item the vector of what it looks like; none where the shop has no vision or no pictures of items."""
+    if not config.images or VISION not in config.upstream:
+        return {}
+    return image_vectors(data.shop, data.vocabulary.ids, Path(config.upstream[VISION]), progress=progress)
 
 
 def transformer_training(config: RecommenderConfig, data: RecommenderData, progress: Progress) -> TransformerTraining:
@@ -284,4 +303,5 @@ JOB = Job(
     fit=fit,
     evaluate=evaluate_bundle,
     selection_metric="ndcg@10",
+    takes=(VISION,),
 )

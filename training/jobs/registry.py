@@ -10,6 +10,7 @@ from training.jobs.job import Job
 MODULES = {
     "recommender": "training.jobs.recommender",
     "ranker": "training.jobs.ranker",
+    "vision": "training.jobs.vision",
     "forecaster": "training.jobs.forecaster",
 }
 

@@ -11,6 +11,8 @@ from training.models.sequence_transformer import TransformerConfig
 FLOAT = 4
 ACTIVATIONS_PER_BLOCK = 16
 """Tensors as wide as the model that one block keeps for the backward pass, dropout masks included."""
+BIASES_PER_BLOCK, SPAN = 3, 8
+"""Attention's biases of a block (by place, by time, their sum) for each pair of tokens; how far apart the pair is."""
 SERVED_COPIES = 4
 """Item vectors of the first worker once trained: of the model, the slots, their unit length and the index."""
 
@@ -33,11 +35,19 @@ def training_needs(
         ),
         Need(
             table="activations of a step", rows=tokens,
-            row_bytes=row_bytes * (ACTIVATIONS_PER_BLOCK * sizes.blocks + 8) + 6 * FLOAT * sizes.max_len * repeats,
+            row_bytes=row_bytes * (ACTIVATIONS_PER_BLOCK * sizes.blocks + 8)
+            + sizes.max_len * (6 * FLOAT * repeats + _bias_bytes(sizes)),
             holds="tokens and what each block keeps for the backward pass",
             to_set="a smaller tokens_per_step, transformer.max_len, transformer.dim or transformer.blocks",
         ),
     ]  # fmt: skip
+
+
+def _bias_bytes(sizes: TransformerConfig) -> int:
+    """Of a pair of tokens, in all blocks together."""
+    if not sizes.relative and not sizes.elapsed:
+        return 0
+    return BIASES_PER_BLOCK * FLOAT * sizes.heads * sizes.blocks + SPAN
 
 
 def _item_needs(items: int, row_bytes: int, config: TrainingConfig, workers: int) -> list[Need]:

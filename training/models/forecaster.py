@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -86,24 +87,24 @@ class Forecaster:
     def __post_init__(self) -> None:
         table = self.panel.series
         self._row = {series_id: row for row, series_id in enumerate(table.series_id)}
-        self._of_item: dict[tuple[str | None, str | None], str] = {}
-        for series_id, item_id, location in zip(table.series_id, table.item_id, table.location, strict=True):
-            self._of_item.setdefault((item_id, location), series_id)
-            self._of_item.setdefault((item_id, None), series_id)
-
-    @property
-    def series(self) -> Mapping[str, tuple[str | None, str | None, Mapping[str, Static]]]:
-        """series_id -> item_id, location, static covariates of what it was trained on."""
-        table = self.panel.series
-        return {
+        self._series = {
             series_id: (table.item_id[row], table.location[row],
                         {name: values[row] for name, values in table.static.items()})
             for series_id, row in self._row.items()
         }  # fmt: skip
+        self._of_item: dict[tuple[str | None, str | None], list[str]] = defaultdict(list)
+        for series_id, (item_id, location, _) in self._series.items():
+            for place in dict.fromkeys((location, None)):
+                self._of_item[item_id, place].append(series_id)
 
-    def series_of(self, item_id: str, location: str | None = None) -> str | None:
-        """The series of an item (at a location; without one, its first)."""
-        return self._of_item.get((item_id, location))
+    @property
+    def series(self) -> Mapping[str, tuple[str | None, str | None, Mapping[str, Static]]]:
+        """series_id -> item_id, location, static covariates of what it was trained on."""
+        return self._series
+
+    def series_of(self, item_id: str, location: str | None = None) -> tuple[str, ...]:
+        """The series of an item: at a location, or at all of them."""
+        return tuple(self._of_item.get((item_id, location), ()))
 
     @property
     def end(self) -> int:

@@ -1,4 +1,4 @@
-"""The item tower: an item's id, its features and its text, fused by cross-attention; each of them may be absent."""
+"""The item tower: an item's id, features, text and pictures, fused by cross-attention; each of them may be absent."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ from training.models.item_reader import ItemReader
 HEADS = 2
 
 
-class ItemText(nn.Module):
-    """text_IT, fixed vectors of the items' texts -> what each item gains, [K, D]; 0 before training."""
+class ItemVectors(nn.Module):
+    """vectors_IV, fixed vectors of what the items look or read like -> what each item gains, [K, D]; 0 before training.
 
-    text_IT: Tensor
+    Without a `bias` a row of zeros gains nothing.
+    """
 
-    def __init__(self, text_IT: Floats, dim: int) -> None:
+    vectors_IV: Tensor
+
+    def __init__(self, vectors_IV: Floats, dim: int, *, bias: bool) -> None:
         super().__init__()
-        self.register_buffer("text_IT", torch.from_numpy(text_IT), persistent=False)
-        self.project = nn.Linear(text_IT.shape[1], dim)
+        self.register_buffer("vectors_IV", torch.from_numpy(vectors_IV), persistent=False)
+        self.project = nn.Linear(vectors_IV.shape[1], dim, bias=bias)
         nn.init.zeros_(self.project.weight)
-        nn.init.zeros_(self.project.bias)
+        if bias:
+            nn.init.zeros_(self.project.bias)
 
     def forward(self, codes_K: Tensor | None = None) -> Tensor:
-        return self.project(self.text_IT if codes_K is None else self.text_IT[codes_K])
+        return self.project(self.vectors_IV if codes_K is None else self.vectors_IV[codes_K])
 
 
 class CrossAttention(nn.Module):
@@ -55,8 +59,9 @@ class CrossAttention(nn.Module):
 class ItemContent(nn.Module):
     """own_KD, what an item is by its id -> items_KD, what it is altogether.
 
-    `reader` is how any other item would be read. `id_dropout` of the items are read without their id in each step of
-    training, so that content alone makes a vector.
+    Rows of image_IV are 0 for items without a picture. `reader` is how any other item would be read. `id_dropout` of
+    the items are read without their id in each step of training, so that content alone makes a vector, and as many
+    without their pictures, which come late to some.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class ItemContent(nn.Module):
         *,
         features_IF: sparse.csr_matrix | None,
         text_IT: Floats | None,
+        image_IV: Floats | None = None,
         id_dropout: float,
         reader: ItemReader | None = None,
     ) -> None:
@@ -73,12 +79,14 @@ class ItemContent(nn.Module):
         if features_IF is not None:
             parts.append(ItemFeatures(features_IF, dim))
         if text_IT is not None:
-            parts.append(ItemText(text_IT, dim))
+            parts.append(ItemVectors(text_IT, dim, bias=True))
+        if image_IV is not None:
+            parts.append(ItemVectors(image_IV, dim, bias=False))
         if not parts:
-            raise ValueError("an item's content needs features or text")
-        self.dim, self.reader, self.parts = dim, reader, nn.ModuleList(parts)
+            raise ValueError("an item's content needs features, text or pictures")
+        self.dim, self.reader, self.parts, self.pictured = dim, reader, nn.ModuleList(parts), image_IV is not None
         self.fusion = CrossAttention(len(parts), dim) if len(parts) > 1 else None
-        self.id_dropout = RowDropout(id_dropout)
+        self.id_dropout, self.image_dropout = RowDropout(id_dropout), RowDropout(id_dropout)
 
     @property
     def feature_rows(self) -> int:
@@ -94,7 +102,7 @@ class ItemContent(nn.Module):
         return self._fused(torch.zeros(len(codes_K), self.dim, device=place.device, dtype=place.dtype), codes_K)
 
     def _fused(self, own_KD: Tensor, codes_K: Tensor | None) -> Tensor:
-        if self.fusion is None:
-            return own_KD + self.parts[0](codes_K)
-        parts_KMD = torch.stack([part(codes_K) for part in self.parts], dim=1)
-        return own_KD + self.fusion(own_KD, parts_KMD)
+        parts = [part(codes_K) for part in self.parts]
+        if self.pictured:
+            parts[-1] = self.image_dropout(parts[-1])
+        return own_KD + (parts[0] if self.fusion is None else self.fusion(own_KD, torch.stack(parts, dim=1)))

@@ -97,6 +97,12 @@ class RankerNetwork(nn.Module):
         for name, weight in self.named_parameters():
             weight.requires_grad_(name not in weights)
 
+    def attend_from(self, pooled: Mapping[str, Tensor]) -> None:
+        """Begin as a network of this shape that weighs all recent items alike."""
+        self.load_state_dict(pooled)
+        for weight in self.attention.weight.parameters():
+            nn.init.zeros_(weight)
+
     def forward(self, batch: Batch, positions_N: Tensor | None = None) -> Tensor:
         """`positions_N` (-1: none) adds the bias of the place where an impression stood; serving leaves it out."""
         actions_NH, blind_NH = (self.last(self.rest(deep)) + self.wide(wide) for deep, wide in self._layers(batch))

@@ -28,5 +28,9 @@ class Whitening:
         kept = kept[variances[kept] > 1e-9]
         return cls(mean_E, directions[:, kept] / np.sqrt(variances[kept] * max(len(kept), 1)))
 
+    @property
+    def dim(self) -> int:
+        return self.directions_ET.shape[1]
+
     def __call__(self, vectors_NE: Floats) -> Floats:
         return np.asarray((vectors_NE.astype(np.float64) - self.mean_E) @ self.directions_ET, np.float32)

@@ -282,7 +282,7 @@ def test_before_there_is_a_bundle(home: Home) -> None:
         answer = http.post("/v1/recommendations", json={"user_id": "u"})
         assert "shopkeeper train recommender" in problem(answer, 503)["detail"]
         assert int(answer.headers["retry-after"]) > 0
-        assert problem(http.get("/readyz"), 503)["missing"] == ["recommender", "ranker"]
+        assert problem(http.get("/readyz"), 503)["missing"] == ["recommender", "ranker", "vision", "forecaster"]
         assert http.get("/v1/models").json() == {"release": None, "models": []}
         assert http.get("/healthz").is_success
     serving.live.close()

@@ -38,11 +38,11 @@ def take_up(serving: Serving, http: TestClient, **versions: str) -> None:
 
 def test_missing_names_the_ranker_until_there_is_one(home: Home, serving: Serving, recommender: str) -> None:
     with client_of(serving) as http:
-        assert http.get("/readyz").json()["missing"] == ["ranker"]
+        assert http.get("/readyz").json()["missing"] == ["ranker", "vision", "forecaster"]
         assert rankers(http) == {"retriever": recommender, "ranker": recommender}
         ranker = home.publish_ranker(recommender)
         take_up(serving, http, retriever=recommender, ranker=ranker.version)
-        assert http.get("/readyz").json()["missing"] == []
+        assert http.get("/readyz").json()["missing"] == ["vision", "forecaster"]
         wait_until(lambda: ranking_status(http)["version"] == ranker.version)
         models = http.get("/v1/models").json()["models"]
         assert [(model["role"], model["version"]) for model in models] == [

@@ -59,5 +59,5 @@ def test_ids_are_dropped_whole_and_in_training_only() -> None:
 
 
 def test_content_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="features or text"):
+    with pytest.raises(ValueError, match="features, text or pictures"):
         content(features=False, text=False)

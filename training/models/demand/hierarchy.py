@@ -68,7 +68,7 @@ class Hierarchy:
     ) -> tuple[Floats, Floats]:
         """Series and sums that agree exactly, the less changed the surer they were (variances of their errors)."""
         sure_S = np.maximum(variance_S, LEAST_VARIANCE)
-        spread_NS = self.member_NS.multiply(sure_S[None, :]).tocsr()
+        spread_NS = sp.csr_matrix(self.member_NS.multiply(sure_S[None, :]))
         system_NN = (spread_NS @ self.member_NS.T).toarray() + np.diag(np.maximum(variance_N, LEAST_VARIANCE))
         gap_NH = sums_NH - self.sums(base_SH)
         fixed_SH = base_SH + np.asarray(spread_NS.T @ np.linalg.solve(system_NN, gap_NH))

@@ -1,0 +1,147 @@
+"""Every file becomes one RGB picture or a refusal with its reason, within bounded memory."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.hostile_images import encoded, hostile_files, photo, png
+from training.features.images import MAX_IMAGE_BYTES, WORKING_SIDE, ImageFault, crop, open_picture, squared
+
+HOSTILE = hostile_files()
+MEMORY_BOUND_MB = 700
+"""Of one decoding; a WEBP of 40 megapixels takes the most."""
+OPEN_ALL = """
+import resource, sys
+from pathlib import Path
+from training.features.images import ImageFault, open_picture
+
+before_kb, opened = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
+for file in sorted(Path(sys.argv[1]).iterdir()):
+    try:
+        opened += open_picture(file.read_bytes()).size > 0
+    except ImageFault:
+        pass
+print(opened, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb) // 1024)
+"""
+RED, WHITE = (255, 0, 0), (255, 255, 255)
+
+
+def test_there_are_forty() -> None:
+    assert len(HOSTILE) >= 40
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_file_is_refused_with_its_reason(name: str) -> None:
+    data, kind = HOSTILE[name]
+    with pytest.raises(ImageFault) as refused:
+        open_picture(data)
+    assert refused.value.kind == kind, str(refused.value)
+    assert len(str(refused.value)) > 10
+
+
+def test_memory_stays_bounded(tmp_path: Path) -> None:
+    """The hostile files and the largest pictures that are taken, one after the other in a process of their own."""
+    largest = Image.new("RGBA", (8_000, 5_000), (*RED, 128))
+    good = {kind: encoded(largest, kind) for kind in ("PNG", "WEBP")}
+    for name, data in {**good, **{name: data for name, (data, _) in HOSTILE.items()}}.items():
+        (tmp_path / name).write_bytes(data)
+    command = [sys.executable, "-c", OPEN_ALL, str(tmp_path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout.split()
+    assert int(said[0]) == len(good)
+    assert int(said[1]) < MEMORY_BOUND_MB
+
+
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_damaged_file_is_a_picture_or_a_fault(data: st.DataObject) -> None:
+    """Whatever is cut off, or overwritten by whatever."""
+    whole = encoded(photo(), data.draw(st.sampled_from(["JPEG", "PNG", "WEBP"])))
+    at = data.draw(st.integers(0, len(whole)))
+    end = data.draw(st.just(len(whole)) | st.integers(at, len(whole)))
+    try:
+        picture = open_picture(whole[:at] + data.draw(st.binary(max_size=8)) + whole[at:end])
+    except ImageFault:
+        return
+    assert picture.dtype == np.uint8
+    assert picture.shape[2] == 3
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "1", "CMYK"])
+def test_every_mode_becomes_rgb(mode: str) -> None:
+    image = photo().convert(mode)
+    picture = open_picture(encoded(image, "JPEG" if mode == "CMYK" else "PNG"))
+    expected = np.asarray(image.convert("RGB"))
+    assert np.abs(picture.astype(int) - expected).mean() < 8
+
+
+def test_alpha_lies_on_white() -> None:
+    image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    image.putpixel((1, 0), (*RED, 255))
+    assert open_picture(encoded(image, "PNG")).tolist() == [[list(WHITE), list(RED)]]
+
+
+def test_sixteen_bits_become_eight() -> None:
+    grey = Image.fromarray(np.array([[0, 256, 65_535]], np.uint16))
+    assert open_picture(encoded(grey, "PNG"))[0, :, 0].tolist() == [0, 1, 255]
+
+
+def test_orientation_is_applied() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.new("RGB", (32, 16), WHITE)
+    image.paste(RED, (0, 0, 8, 16))
+    picture = open_picture(encoded(image, exif=exif, quality=95))
+    assert picture.shape == (32, 16, 3)
+    assert picture[2, 8, 1] < 64 < picture[20, 8, 1]
+
+
+def test_first_frame_of_an_animation() -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, WHITE, RED)]
+    for kind in ("PNG", "WEBP"):
+        data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], lossless=True)
+        assert open_picture(data)[4, 4].tolist() == list(RED)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_large_photo_is_shrunk_and_looks_the_same(kind: str) -> None:
+    image = photo(3_000)
+    shrunk, whole = (open_picture(encoded(image, kind), least_side=side) for side in (WORKING_SIDE, None))
+    assert whole.shape == (3_000, 3_000, 3)
+    assert WORKING_SIDE <= max(shrunk.shape) < 2 * WORKING_SIDE
+    assert np.abs(squared(shrunk, 32).astype(int) - squared(whole, 32)).max() <= 3
+
+
+def test_the_caps_themselves_are_taken() -> None:
+    assert open_picture(png(10_000, 4_000)).shape[1] >= WORKING_SIDE
+    padded = encoded(photo())
+    assert len(open_picture(padded + bytes(MAX_IMAGE_BYTES - len(padded)))) == 64
+
+
+@pytest.mark.parametrize(("height", "width"), [(10, 40), (40, 10), (1, 300), (48, 48), (25, 24)])
+def test_squared_keeps_the_aspect(height: int, width: int) -> None:
+    square = squared(np.zeros((height, width, 3), np.uint8), 48)
+    assert square.shape == (48, 48, 3)
+    dark = square[:, :, 0] == 0
+    assert dark.any(axis=1).sum() == max(1, round(48 * height / max(height, width)))
+    assert dark.any(axis=0).sum() == max(1, round(48 * width / max(height, width)))
+
+
+def test_crop_takes_what_the_box_holds() -> None:
+    picture = np.arange(10 * 20 * 3, dtype=np.uint32).astype(np.uint8).reshape(10, 20, 3)
+    np.testing.assert_array_equal(crop(picture, (0, 0, 1, 1)), picture)
+    np.testing.assert_array_equal(crop(picture, (0.5, 0.2, 0.75, 0.4)), picture[2:4, 10:15])
+    assert crop(picture, (1.0, 1.0, 1.0, 1.0)).shape == (1, 1, 3)
+
+
+def test_a_fault_travels_between_processes() -> None:
+    fault = pickle.loads(pickle.dumps(ImageFault("too_large", "far too large")))
+    assert (fault.kind, str(fault)) == ("too_large", "far too large")

@@ -1,0 +1,153 @@
+"""The vision job on discs whose colour is their label, wherever they are and whatever is behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.picture_shop import COLOURS, make_picture_shop
+from training.contracts.errors import InputError
+from training.contracts.shop import Shop
+from training.jobs.job import FitResult, LocalReport
+from training.jobs.pictures import read_picture
+from training.jobs.vision import JOB
+from training.jobs.vision_batch import NEAREST, NearestBatch, image_paths
+from training.jobs.vision_config import VisionConfig
+from training.jobs.vision_data import is_held_out, load
+from training.models.visual_search import VisualSearch
+from training.report import write_report
+
+SMALL: dict[str, Any] = {
+    "epochs": 3, "dim": 16, "prefixes": [8], "pictures_per_step": 16, "backbone": {"width": 8}, "learning_rate": 0.01,
+    "detector": {"side": 64, "channels": 8, "epochs": 2},
+}  # fmt: skip
+
+
+def config(**changes: Any) -> VisionConfig:
+    return VisionConfig.model_validate({**SMALL, **changes})
+
+
+def fit(shop: Shop, root: Path, settings: VisionConfig) -> FitResult:
+    return JOB.fit(settings, JOB.load(shop, settings), LocalReport(root / "checkpoints"), root / "bundle")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("vision")
+
+
+@pytest.fixture(scope="module")
+def shop(root: Path) -> Shop:
+    shop = make_picture_shop(root / "shop")
+    (shop.path / "pictures" / "train-red-3.png").write_bytes(b"no picture")
+    return shop
+
+
+@pytest.fixture(scope="module")
+def result(shop: Shop, root: Path) -> FitResult:
+    return fit(shop, root / "run", config(epochs=8))
+
+
+def test_colours_are_learnt_and_compared_with_baselines(result: FitResult) -> None:
+    assert result.metrics["recall@1"] >= 0.9
+    assert {"recall@1", "recall@5", "map@10", "reranked_map@10"} <= result.metrics.keys()
+    assert set(result.baselines) == {"colour_histogram", "raw_pixels"}
+    assert any("chosen by recall@1 on validation" in note for note in result.notes)
+
+
+def test_an_unreadable_image_is_a_row_of_the_report(result: FitResult, tmp_path: Path) -> None:
+    (problem,) = result.problems
+    assert problem.startswith("images row 3 (pictures/train-red-3.png): ")
+    page = write_report(result, tmp_path / "report.html", job="vision", config=config()).read_text()
+    assert "pictures/train-red-3.png" in page
+    assert page.count("data:image/jpeg;base64,") == len(result.exhibits) > 0
+
+
+def test_the_bundle_finds_what_evaluation_says(result: FitResult, shop: Shop) -> None:
+    again = JOB.evaluate(result.folder, shop)
+    for name, value in again["metrics"].items():
+        assert value == pytest.approx(result.metrics[name], abs=1e-6)
+    assert again["baselines"] == result.baselines
+
+
+def test_the_index_holds_the_readable_training_images(result: FitResult, shop: Shop) -> None:
+    search = VisualSearch.load(result.folder)
+    assert len(search.index) == 12 * len(COLOURS) - 1
+    picture = read_picture(shop.path / "pictures" / "train-blue-1.png")
+    (found,) = search.search(search.embed([picture]), 4)
+    assert found[0][0] == "blue"
+    slots, _ = search.reordered(False).images(search.embed([picture])[0], 1)
+    assert search.index.ids[slots[0]] == "train-blue-1"
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    shop = make_picture_shop(tmp_path / "shop", each=5, tests=1)
+    whole = fit(shop, tmp_path / "whole", config())
+
+    class Stopped(Exception):
+        pass
+
+    class StopsAfterOne(LocalReport):
+        def __call__(self, metrics: Mapping[str, float], checkpoint: Path | None = None) -> Path | None:
+            super().__call__(metrics, checkpoint)
+            raise Stopped
+
+    data = JOB.load(shop, config())
+    with pytest.raises(Stopped):
+        JOB.fit(config(), data, StopsAfterOne(tmp_path / "part" / "checkpoints"), tmp_path / "part" / "bundle")
+    resumed = fit(shop, tmp_path / "part", config())
+    assert any("went on after epoch 1" in note for note in resumed.notes)
+    vectors = [VisualSearch.load(run.folder).index.vectors() for run in (whole, resumed)]
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-5)
+
+
+def test_boxes_train_a_detector_and_are_what_is_embedded(tmp_path: Path) -> None:
+    shop = make_picture_shop(tmp_path / "shop", each=5, tests=2, side=64, boxes=True)
+    result = fit(shop, tmp_path / "run", config(side=16))
+    assert {"recall_iou50", "ap50", "recall@1"} <= result.metrics.keys()
+    assert result.baselines["box_priors"].keys() == {"recall_iou50", "ap50"}
+    search = VisualSearch.load(result.folder)
+    found = search.detect(read_picture(shop.path / "pictures" / "test-red-0.png"), 3)
+    assert 0 < len(found) <= 3
+    assert all(0 <= one.box[0] < one.box[2] <= 1 and 0 <= one.box[1] < one.box[3] <= 1 for one in found)
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+
+
+def test_validation_is_held_out_by_hash_and_no_label_loses_all(tmp_path: Path) -> None:
+    shop = make_picture_shop(tmp_path / "shop", each=12, tests=1)
+    data = load(shop, config())
+    held = {shot.image_id for shot in data.shots["validation"]}
+    assert held == {name for name in held if is_held_out(name)} != set()
+    assert {shot.label for shot in data.shots["train"]} == set(COLOURS)
+    assert {shot.image_id for shot in data.gallery} == held | {shot.image_id for shot in data.shots["train"]}
+
+
+def test_a_shop_without_pictures_says_what_is_missing(tmp_path: Path) -> None:
+    shop = make_picture_shop(tmp_path / "shop", each=0, tests=1)
+    with pytest.raises(InputError, match="no training image"):
+        load(shop, config())
+
+
+def test_a_shop_of_broken_pictures_is_refused(tmp_path: Path) -> None:
+    shop = make_picture_shop(tmp_path / "shop", each=3, tests=1)
+    for file in (shop.path / "pictures").iterdir():
+        file.write_bytes(b"broken")
+    with pytest.raises(InputError, match="hardly any picture can be read"):
+        fit(shop, tmp_path / "run", config())
+
+
+def test_batch_inference_has_a_row_for_every_image(result: FitResult, shop: Shop) -> None:
+    (block,) = image_paths(shop)
+    rows = NearestBatch(str(result.folder), 2, str(shop.path))(block)
+    assert rows.schema == NEAREST
+    by_image: dict[str, list[dict[str, Any]]] = {}
+    for row in rows.to_pylist():
+        by_image.setdefault(row["image_id"], []).append(row)
+    assert by_image.keys() == set(block["image_id"].to_pylist())
+    assert [row["problem"] is not None for row in by_image["train-red-3"]] == [True]
+    assert (by_image["train-blue-1"][0]["rank"], by_image["train-blue-1"][0]["item_id"]) == (1, "blue")
+    assert all([row["rank"] for row in found] == [1, 2] for name, found in by_image.items() if name != "train-red-3")

@@ -1,0 +1,49 @@
+"""What the adapters of picture sets share: the shop of an images table, and pictures copied into it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from training.contracts.shop import ShopInfo, ShopWriter
+from training.contracts.tables import TABLES
+from training.datasets.adapter import shop_id_of
+
+PICTURES = "pictures"
+REFERENCE_DATE = datetime(2020, 1, 1, tzinfo=UTC)
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+def picture_info(*names: str, fallback: str) -> ShopInfo:
+    """A shop without events; its reference date says nothing."""
+    shop_id = shop_id_of(*names) or fallback
+    return ShopInfo(shop_id=shop_id, name=" ".join(names), reference_date=REFERENCE_DATE)
+
+
+def write_images(shop: ShopWriter, rows: Sequence[Mapping[str, Any]]) -> None:
+    spec = TABLES["images"]
+    columns = {
+        name: pa.array([row.get(name) for row in rows], spec.schema.field(name).type) for name in spec.schema.names
+    }
+    shop.write("images", pa.table(columns))
+
+
+def copy_picture(source: Path, shop: ShopWriter, inner: str) -> str:
+    """Copy a picture to `pictures/INNER` of the shop; returns its path there."""
+    target = shop.folder / PICTURES / inner
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    return f"{PICTURES}/{inner}"
+
+
+def pictures_in(entries: Iterable[Path]) -> list[Path]:
+    """Files that are called like pictures, by name; links are left where they are."""
+    return sorted(
+        entry for entry in entries
+        if entry.suffix.lower() in SUFFIXES and entry.is_file() and not entry.is_symlink()
+    )  # fmt: skip

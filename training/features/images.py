@@ -1,0 +1,181 @@
+"""From a file's bytes to the picture that training, indexing and serving share; hostile files are refused undecoded."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from training.contracts.errors import ShopkeeperError
+from training.features.image_kinds import FORMATS, foreign_content, is_cut_off, kind_of
+
+MAX_IMAGE_BYTES = 10_000_000
+MAX_SIDE = 10_000
+MAX_PIXELS = 40_000_000
+MAX_FRAMES = 1_000
+MAX_SCANS = 100
+"""Of a progressive JPEG; ten are usual, thousands keep a decoder busy for minutes."""
+WORKING_SIDE = 640
+"""Pictures are worked on with the longer side at least this: enough for crops, and 40 megapixels become 5 MB."""
+STRIP_PIXELS = 1_000_000
+WHITE = (255, 255, 255)
+
+Picture = npt.NDArray[np.uint8]
+"""RGB, uint8 [H, W, 3]."""
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1, each from 0 to 1."""
+FaultKind = Literal["too_large", "not_an_image", "unreadable"]
+
+
+class ImageFault(ShopkeeperError):
+    """Why a file is no picture that we take."""
+
+    def __init__(self, kind: FaultKind, reason: str) -> None:
+        super().__init__(kind, reason)
+        self.kind, self.reason = kind, reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def check_kind(data: bytes) -> None:
+    """Raise ImageFault for what size and first bytes rule out; cheap enough for an event loop."""
+    if len(data) > MAX_IMAGE_BYTES:
+        raise ImageFault("too_large", f"{len(data):,} bytes; at most {MAX_IMAGE_BYTES:,}")
+    if not data:
+        raise ImageFault("not_an_image", "the file is empty")
+    kind = kind_of(data)
+    if kind not in FORMATS:
+        raise ImageFault("not_an_image", f"{_is(kind)}; send JPEG, PNG or WEBP")
+
+
+def open_picture(data: bytes, *, least_side: int | None = WORKING_SIDE) -> Picture:
+    """The first frame, upright, in RGB on white; raises ImageFault, before anything is decoded where the file says so.
+
+    It is shrunk by a whole factor while its longer side stays at least `least_side` (None: as it is). Pictures opened
+    with another `least_side` give other vectors.
+    """
+    check_kind(data)
+    _check_container(data)
+    with _opened(data) as image:
+        return np.array(ImageOps.exif_transpose(_decoded(image, least_side)))
+
+
+def picture_pixels(data: bytes) -> int:
+    """By the header; raises ImageFault where it alone rules the file out."""
+    check_kind(data)
+    _check_container(data)
+    with _opened(data) as image:
+        return image.width * image.height
+
+
+def squared(picture_HW3: Picture, side: int) -> Picture:
+    """The whole picture in the middle of a white square, its aspect kept; uint8 [side, side, 3]."""
+    height, width = picture_HW3.shape[:2]
+    if height == width == side:
+        return picture_HW3
+    scale = side / max(height, width)
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    square = Image.new("RGB", (side, side), WHITE)
+    shrunk = Image.fromarray(picture_HW3).resize(inner, Image.Resampling.BILINEAR)
+    square.paste(shrunk, ((side - inner[0]) // 2, (side - inner[1]) // 2))
+    return np.array(square)
+
+
+def crop(picture_HW3: Picture, box: Box) -> Picture:
+    """What the box holds, at least one pixel; uint8 [h, w, 3]."""
+    height, width = picture_HW3.shape[:2]
+    left, right = _span(box[0], box[2], width)
+    top, bottom = _span(box[1], box[3], height)
+    return picture_HW3[top:bottom, left:right]
+
+
+def _span(low: float, high: float, length: int) -> tuple[int, int]:
+    first = min(max(int(np.floor(low * length)), 0), length - 1)
+    return first, min(max(int(np.ceil(high * length)), first + 1), length)
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """The image within the caps, not decoded yet; whatever goes wrong before it is closed becomes an ImageFault."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _check_header(image)
+            yield image
+    except ImageFault:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageFault("too_large", f"more than {MAX_PIXELS:,} pixels") from None
+    except UnidentifiedImageError:
+        raise ImageFault("unreadable", "cannot be decoded: its header is broken") from None
+    except Exception as error:
+        # Decoders fail in many ways on broken data; whichever it was, the file cannot be read.
+        raise ImageFault("unreadable", f"cannot be decoded: {error}") from error
+
+
+def _is(kind: str | None) -> str:
+    return "not a kind of file that is known here" if kind is None else f"this is {kind}"
+
+
+def _check_container(data: bytes) -> None:
+    kind = str(kind_of(data))
+    if foreign := foreign_content(data):
+        raise ImageFault("not_an_image", f"this {kind} is also {foreign}; send the picture alone")
+    if is_cut_off(data, kind):
+        raise ImageFault("unreadable", f"this {kind} is cut off: its end is missing")
+    if kind == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
+        raise ImageFault("too_large", f"a JPEG of more than {MAX_SCANS} scans")
+    if kind == "WEBP":
+        _check_size(*_webp_size(data))
+
+
+def _check_header(image: Image.Image) -> None:
+    _check_size(*image.size)
+    if (frames := getattr(image, "n_frames", 1)) > MAX_FRAMES:
+        raise ImageFault("too_large", f"{frames:,} frames; at most {MAX_FRAMES:,}")
+
+
+def _check_size(width: int, height: int) -> None:
+    if max(width, height) > MAX_SIDE:
+        raise ImageFault("too_large", f"{width:,} x {height:,} pixels; at most {MAX_SIDE:,} a side")
+    if width * height > MAX_PIXELS:
+        raise ImageFault("too_large", f"{width:,} x {height:,} pixels; at most {MAX_PIXELS:,} together")
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height by the extended header, whose decoder would allocate them at once; (1, 1) where it is plain."""
+    if data[12:16] != b"VP8X" or len(data) < 30:
+        return 1, 1
+    return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+
+
+def _decoded(image: Image.Image, least_side: int | None) -> Image.Image:
+    """In RGB, shrunk strip by strip, so that the whole picture is in memory only once and as its file has it."""
+    exif = image.getexif()
+    if least_side is not None and (factor := max(image.size) // least_side) > 1:
+        image.draft(None, (image.width // factor, image.height // factor))
+    factor = 1 if least_side is None else max(1, max(image.size) // least_side)
+    width, height = image.size
+    rgb = Image.new("RGB", (-(-width // factor), -(-height // factor)))
+    rows = factor * max(1, STRIP_PIXELS // (width * factor))
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        rgb.paste(_on_white(strip).reduce(factor), (0, top // factor))
+    rgb.getexif().update(exif)
+    return rgb
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    layered = image.convert("RGBA")
+    flat = Image.new("RGB", image.size, WHITE)
+    flat.paste(layered, mask=layered.getchannel("A"))
+    return flat

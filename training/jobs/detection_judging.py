@@ -1,0 +1,118 @@
+"""recall_iou50 (ten boxes a photo) and ap50, whatever the labels; and the boxes that are fitted without looking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from training.contracts.progress import NoProgress, Progress
+from training.contracts.shop import Shop
+from training.features.images import ImageFault, Picture
+from training.jobs.pictures import read_picture
+from training.jobs.vision_data import Scene, VisionData
+from training.metrics import Floats
+from training.models.detection import Detection, overlaps
+from training.models.detector import Detector
+
+BOX_PRIORS = "box_priors"
+MOST = 10
+HIT = 0.5
+CANDIDATES, PHOTOS_SHOWN = 2000, 6
+
+
+def scene_detections(
+    detector: Detector, shop: Shop, scenes: Sequence[Scene], progress: Progress = NoProgress()
+) -> list[list[Detection]]:
+    """Of each scene; none where its photo cannot be read."""
+    found = []
+    for scene in scenes:
+        picture = _photo(shop, scene)
+        found.append([] if picture is None else detector.detect(picture, MOST))
+        progress.advance()
+    return found
+
+
+def detection_metrics(
+    detector: Detector | None, shop: Shop, scenes: Sequence[Scene], progress: Progress
+) -> dict[str, float]:
+    if detector is None or not scenes:
+        return {}
+    progress.stage("detection on test", len(scenes))
+    return scored(scenes, scene_detections(detector, shop, scenes, progress))
+
+
+def prior_metrics(data: VisionData) -> dict[str, float]:
+    """Ten boxes fitted on the training part, the same for every photo of test."""
+    priors = box_priors([box for part in ("train", "validation") for scene in data.scenes[part] for box in scene.boxes])
+    same = [
+        Detection(box=(x0, y0, x1, y1), label=None, score=1 / (rank + 2))
+        for rank, (x0, y0, x1, y1) in enumerate(priors.tolist())
+    ]
+    return scored(data.scenes["test"], [same] * len(data.scenes["test"]))
+
+
+def box_priors(boxes: Sequence[tuple[float, ...]]) -> Floats:
+    """Up to MOST of the boxes, each in turn the one that hits most of those not hit yet."""
+    boxes_N4 = np.array(boxes, np.float32).reshape(len(boxes), 4)
+    some = np.random.default_rng(0).permutation(len(boxes_N4))[:CANDIDATES]
+    hits_CN = overlaps(boxes_N4[some], boxes_N4) >= HIT
+    left_N, chosen = np.ones(len(boxes_N4), np.bool_), list[int]()
+    while len(chosen) < MOST and left_N.any():
+        best = int((hits_CN & left_N).sum(axis=1).argmax())
+        chosen.append(int(some[best]))
+        left_N &= ~hits_CN[best]
+    return boxes_N4[chosen]
+
+
+def scored(scenes: Sequence[Scene], found: Sequence[Sequence[Detection]]) -> dict[str, float]:
+    """Each box is found at most once, by the best detection that hits it; nothing where there is no box."""
+    scores, hits, total = list[float](), list[bool](), 0
+    for scene, detections in zip(scenes, found, strict=True):
+        total += len(scene.boxes)
+        hits += _hits(scene, detections[:MOST])
+        scores += [detection.score for detection in detections[:MOST]]
+    if not total:
+        return {}
+    order = np.argsort(-np.array(scores), kind="stable")
+    hit_N = np.array(hits, np.bool_)[order]
+    return {"recall_iou50": float(hit_N.sum() / total), "ap50": _average_precision(hit_N, total)}
+
+
+def _hits(scene: Scene, detections: Sequence[Detection]) -> list[bool]:
+    """Whether each detection, best first, hits a box that none before it has hit."""
+    if not detections:
+        return []
+    boxes_D4 = np.array([detection.box for detection in detections], np.float32)
+    overlap_DG = overlaps(boxes_D4, np.array(scene.boxes, np.float32))
+    hits = []
+    for overlap_G in overlap_DG:
+        best = int(overlap_G.argmax())
+        hits.append(bool(overlap_G[best] >= HIT))
+        if hits[-1]:
+            overlap_DG[:, best] = -1.0
+    return hits
+
+
+def _average_precision(hit_N: np.ndarray, total: int) -> float:
+    """The area under precision over recall, precision made to fall."""
+    precision_N = hit_N.cumsum() / np.arange(1, len(hit_N) + 1)
+    falling_N = np.maximum.accumulate(precision_N[::-1])[::-1]
+    return float(falling_N[hit_N].sum() / total)
+
+
+def some_detections(
+    detector: Detector | None, shop: Shop, scenes: Sequence[Scene]
+) -> list[tuple[Picture, list[Detection]]]:
+    """The first photos with what is found in them, for the report."""
+    if detector is None:
+        return []
+    photos = (_photo(shop, scene) for scene in scenes[:PHOTOS_SHOWN])
+    return [(picture, detector.detect(picture, MOST)) for picture in photos if picture is not None]
+
+
+def _photo(shop: Shop, scene: Scene) -> Picture | None:
+    try:
+        return read_picture(shop.path / scene.path)
+    except ImageFault:
+        return None

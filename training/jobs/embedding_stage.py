@@ -1,0 +1,129 @@
+"""The stage that learns the embedding: views of pictures against the proxies of their labels and each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from training.jobs.augmentation import Augmentation
+from training.jobs.metric_heads import MetricHead, view_contrast
+from training.jobs.norm_statistics import settled
+from training.jobs.pictures import Pictures
+from training.jobs.retrieval_metrics import retrieval_metrics
+from training.jobs.vision_config import VisionConfig
+from training.jobs.workers import Workers
+from training.metrics import Floats, Ints
+from training.models.backbone import build_backbone
+from training.models.embedding_network import EmbeddingNetwork, pixels_of
+
+SETTLING_STEPS = 24
+
+
+class EmbeddingStage:
+    """Trains on `train`; judged by recall@1 of `validation` looked up among part of `train`."""
+
+    name = "embedding"
+
+    def __init__(
+        self,
+        config: VisionConfig,
+        train: Pictures,
+        validation: Pictures,
+        labels: Sequence[str],
+        *,
+        views: int,
+        workers: Workers,
+    ) -> None:
+        self.config, self.train, self.validation, self.workers = config, train, validation, workers
+        code = {label: number for number, label in enumerate(labels)}
+        self.codes_N = np.array([code[shot.label] for shot in train.shots], np.int64)
+        self.validation_codes_V = np.array([code.get(shot.label, -1) for shot in validation.shots], np.int64)
+        self.guess, self.views = len(labels), views
+        self.network = EmbeddingNetwork(build_backbone(config.backbone, train.side), config.dim)
+        self.head = MetricHead(len(labels), config)
+        self.module = nn.ModuleDict({"network": self.network, "head": self.head})
+        self.epochs, self.learning_rate = config.epochs_for(views * len(train)), config.learning_rate
+        self.augmentation = Augmentation(config.augmentation.within(self.epochs))
+        self.pictures_per_step = min(config.pictures_per_step, max(2, len(train) // workers.size))
+        self.steps_per_epoch = len(train) // (self.pictures_per_step * workers.size)
+
+    def losses(self, epoch: int, chance: Generator, rng: np.random.Generator) -> Iterator[Tensor]:
+        for places_B in self._own_steps(epoch):
+            x_BCHW, kept_B = self._pixels(places_B)
+            yield self._loss(x_BCHW, torch.from_numpy(self.codes_N[kept_B]).to(self.workers.device), chance, rng)
+
+    def _own_steps(self, epoch: int) -> Iterator[Ints]:
+        """The same order on every worker, of which each takes its part."""
+        order_N = np.random.default_rng([self.config.seed, epoch]).permutation(len(self.train))
+        size, each = self.workers.size, self.pictures_per_step
+        for step in range(self.steps_per_epoch):
+            first = (step * size + self.workers.rank) * each
+            yield order_N[first : first + each]
+
+    def _pixels(self, places_B: Ints) -> tuple[Tensor, Ints]:
+        squares, kept_B = self.train.readable(places_B)
+        return pixels_of(squares).to(self.workers.device), kept_B
+
+    def _loss(self, x_BCHW: Tensor, targets_B: Tensor, chance: Generator, rng: np.random.Generator) -> Tensor:
+        if self.views > 1:
+            views_NCHW = torch.cat([self.augmentation(x_BCHW, chance) for _ in range(self.views)])
+            targets_N = targets_B.repeat(self.views)
+            e_ND = self.network(views_NCHW).float()
+            return self.head(e_ND, targets_N) + self.config.contrast * view_contrast(e_ND, targets_N)
+        share = float(rng.beta(self.augmentation.config.mixup, self.augmentation.config.mixup)) if self._mixes else 1.0
+        seen_BCHW = self.augmentation(x_BCHW, chance)
+        partner_B = torch.randperm(len(targets_B), generator=chance).to(targets_B.device)
+        mixed_BCHW = seen_BCHW if share == 1.0 else seen_BCHW.lerp(seen_BCHW[partner_B], 1 - share)
+        e_BD = self.network(mixed_BCHW).float()
+        loss: Tensor = share * self.head(e_BD, targets_B)
+        return loss if share == 1.0 else loss + (1 - share) * self.head(e_BD, targets_B[partner_B])
+
+    @property
+    def _mixes(self) -> bool:
+        return self.augmentation.config.mixup > 0
+
+    def settle(self) -> None:
+        chance = Generator().manual_seed(0)
+        with settled(self.module), torch.no_grad():
+            for places_B in self._settling_steps():
+                self.network(self.augmentation(self._pixels(places_B)[0], chance))
+
+    def _settling_steps(self) -> list[Ints]:
+        order_N = np.random.default_rng(0).permutation(len(self.train))
+        steps = min(SETTLING_STEPS, math.ceil(len(self.train) / self.pictures_per_step))
+        found = [order_N[step * self.pictures_per_step :][: self.pictures_per_step] for step in range(steps)]
+        return [places_B for places_B in found if len(places_B) > 1]
+
+    def judge(self) -> float:
+        chosen_V = _some(len(self.validation), self.config.selection_pictures)
+        chosen_N = _some(len(self.train), self.config.selection_gallery)
+        if not len(chosen_V):
+            return float(0)
+        queries, asked_V = self.embedded(self.validation, chosen_V)
+        gallery, found_N = self.embedded(self.train, chosen_N)
+        metrics = retrieval_metrics(queries, self.validation_codes_V[asked_V], gallery, self.codes_N[found_N])
+        return metrics["recall@1"]
+
+    @torch.inference_mode()
+    def predicted(self, vectors_ND: Floats) -> Ints:
+        """The label that the proxies give to each embedding."""
+        found: Ints = self.head.cpu().predicted(torch.from_numpy(vectors_ND)).numpy()
+        return found
+
+    def embedded(self, pictures: Pictures, places_N: Ints) -> tuple[Floats, Ints]:
+        """Unit vectors_ND and the places that they are of."""
+        vectors, kept = [np.zeros((0, self.config.dim), np.float32)], [np.zeros(0, np.int64)]
+        for squares, places_B in pictures.batches(places_N):
+            e_BD = self.network(pixels_of(squares).to(self.workers.device)).float()
+            vectors.append(nn.functional.normalize(e_BD, dim=1).cpu().numpy())
+            kept.append(places_B)
+        return np.concatenate(vectors), np.concatenate(kept)
+
+
+def _some(total: int, most: int) -> Ints:
+    """At most `most` of `total` places, always the same ones."""
+    return np.sort(np.random.default_rng(0).permutation(total)[:most])

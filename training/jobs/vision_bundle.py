@@ -1,0 +1,139 @@
+"""The choice between the embedding and its baselines, and the visual search that is made of the better one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+
+from training.contracts.progress import Progress
+from training.jobs.embedding_stage import EmbeddingStage
+from training.jobs.item_texts import text_vectors
+from training.jobs.job import Exhibit
+from training.jobs.pictures import Pictures, SquareCache
+from training.jobs.vision_config import VisionConfig
+from training.jobs.vision_data import VisionData
+from training.jobs.vision_exhibits import neighbours_shown
+from training.jobs.vision_judging import Embedded, embedded, judged, reranked
+from training.models.backbone import BackboneConfig
+from training.models.detector import Detector
+from training.models.embedders import Embedder
+from training.models.embedding_network import NetworkEmbedder
+from training.models.image_baselines import ColourHistogram, RawPixels
+from training.models.item_texts import ItemTexts
+from training.models.visual_search import VisualSearch
+
+Metrics = dict[str, float]
+TEXT_COLUMNS = ("item_id", "title", "description", "category", "brand", "tags")
+"""What `training.features.content.item_text` reads of an item."""
+
+
+def shop_pictures(data: VisionData, *, cache_bytes: int) -> dict[str, Pictures]:
+    """The pictures of each part and of the gallery, which share what they keep decoded."""
+    parts = {**data.shots, "gallery": data.gallery}
+    cache = SquareCache(data.shop.path, data.side, most_bytes=cache_bytes)
+    return {part: Pictures(cache, shots) for part, shots in parts.items()}
+
+
+class Candidates:
+    """Embedding and baselines, each with its vectors of the gallery and what it finds with them."""
+
+    def __init__(
+        self,
+        config: VisionConfig,
+        data: VisionData,
+        pictures: Mapping[str, Pictures],
+        network: NetworkEmbedder,
+        progress: Progress,
+    ) -> None:
+        self.config, self.data, self.pictures = config, data, pictures
+        contenders: tuple[Embedder, ...] = (network, RawPixels(data.side), ColourHistogram())
+        self.embedders = {embedder.kind: embedder for embedder in contenders}
+        self.vectors: dict[str, dict[str, Embedded]] = {}
+        self.validation: dict[str, Metrics] = {}
+        self.test: dict[str, Metrics] = {}
+        for kind in self.embedders:
+            self._judge(kind, progress)
+        self.kind = max(self.embedders, key=lambda kind: self.validation[kind]["recall@1"])
+        scores = ", ".join(f"{kind} {metrics['recall@1']:.4f}" for kind, metrics in self.validation.items())
+        self.choice = f"{self.kind} chosen by recall@1 on validation ({scores})"
+
+    def _judge(self, kind: str, progress: Progress) -> None:
+        """Only the network's vectors are kept: a baseline's are longer, and are made again where it serves."""
+        found = self._embedded(kind, progress)
+        own = {shot.image_id for shot in self.data.shots["validation"]}
+        rest = [place for place, shot in enumerate(found["gallery"].shots) if shot.image_id not in own]
+        learnt = Embedded(
+            vectors_ND=found["gallery"].vectors_ND[rest], shots=[found["gallery"].shots[place] for place in rest]
+        )
+        self.validation[kind] = judged(found["validation"], learnt, self.data.labels)
+        self.test[kind] = judged(found["test"], found["gallery"], self.data.labels)
+        if kind == NetworkEmbedder.kind:
+            self.vectors[kind] = found
+
+    def _embedded(self, kind: str, progress: Progress) -> dict[str, Embedded]:
+        parts = ("gallery", "validation", "test")
+        progress.stage(f"embedding by {kind}", sum(len(self.pictures[part]) for part in parts))
+        return {part: embedded(self.embedders[kind], self.pictures[part], progress) for part in parts}
+
+    def bundled(self, backbone: BackboneConfig, detector: Detector | None, progress: Progress) -> VisualSearch:
+        """The search of the chosen one, its index filled with the gallery."""
+        search = VisualSearch(
+            self.embedders[self.kind], side=self.data.side, labels=self.data.labels, backbone=backbone,
+            reranking=self.config.reranking, index=self.config.index, detector=detector, texts=self._texts(progress),
+        )  # fmt: skip
+        if self.kind not in self.vectors:
+            self.vectors[self.kind] = self._embedded(self.kind, progress)
+        gallery = self.vectors[self.kind]["gallery"]
+        items = {shot.image_id: shot.item_id for shot in gallery.shots}
+        search.fill(items, gallery.vectors_ND, {shot.image_id: shot.label for shot in gallery.shots})
+        return search
+
+    def _texts(self, progress: Progress) -> ItemTexts | None:
+        """Of the shop's items, where the config names an encoder and the shop has an items table."""
+        encoder, shop = self.config.text_encoder, self.data.shop
+        if encoder is None or not shop.has("items"):
+            return None
+        items = shop.table("items", TEXT_COLUMNS).to_pylist()
+        vectors_IE = text_vectors(items, encoder, progress=progress)
+        return ItemTexts.of(encoder, [item["item_id"] for item in items], vectors_IE, self.config.index)
+
+    def measured(self, search: VisualSearch) -> tuple[Metrics, list[str]]:
+        """The chosen one's test metrics, those of its shorter embeddings and of the re-ranked order, and notes."""
+        found, labels = self.vectors[self.kind], self.data.labels
+        if not len(found["test"].shots):
+            return {}, ["no test image: nothing is measured on test"]
+        more, said = reranked(found["test"], search, found["gallery"], labels)
+        shorter = self._prefixes() if self.kind == NetworkEmbedder.kind else []
+        return {**self.test[self.kind], **more}, [said, *shorter]
+
+    def _prefixes(self) -> list[str]:
+        found = self.vectors[NetworkEmbedder.kind]
+        said = []
+        for length in self.config.prefixes:
+            queries, gallery = (_shortened(found[part], length) for part in ("test", "gallery"))
+            metrics = judged(queries, gallery, self.data.labels)
+            said.append(f"the first {length} dimensions: recall@1 {metrics['recall@1']:.4f}")
+        return said
+
+    def classified(self, stage: EmbeddingStage) -> list[str]:
+        """How often the proxy nearest to a test picture is that of its label."""
+        found = self.vectors[NetworkEmbedder.kind]["test"]
+        if not len(found.shots):
+            return []
+        predicted_N = stage.predicted(found.vectors_ND)
+        share = float((predicted_N == found.codes(self.data.labels)).mean())
+        return [f"accuracy of the labels' proxies as a classifier, on test: {share:.4f}"]
+
+    def baselines(self) -> dict[str, Metrics]:
+        return {kind: metrics for kind, metrics in self.test.items() if kind != NetworkEmbedder.kind}
+
+    def exhibits(self) -> list[Exhibit]:
+        found = self.vectors[self.kind]
+        return neighbours_shown(found["test"], found["gallery"], self.pictures["test"])
+
+
+def _shortened(found: Embedded, length: int) -> Embedded:
+    vectors_ND = torch.nn.functional.normalize(torch.from_numpy(found.vectors_ND[:, :length]), dim=1).numpy()
+    return replace(found, vectors_ND=vectors_ND)

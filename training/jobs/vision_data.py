@@ -1,0 +1,160 @@
+"""A shop's images as the vision job sees them: what to embed, of which label, in which split; and scenes with boxes."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from training.contracts.errors import InputError, Problem
+from training.contracts.shop import Shop
+from training.features.images import Box, ImageFault
+from training.jobs.pictures import Shot, read_picture
+from training.jobs.vision_config import MORE_VIEWS_BELOW, VisionConfig
+
+IMAGE_COLUMNS = ("image_id", "item_id", "path", "label", "boxes", "split")
+LARGEST_SIDE, SIDE_STEP, MEASURED = 96, 4, 32
+HELD_OUT_EACH = 10
+SPLITS = {None: "train", "": "train", "train": "train", "validation": "validation", "valid": "validation",
+          "test": "test"}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """An image with the boxes of the articles in it."""
+
+    image_id: str
+    path: str
+    boxes: tuple[Box, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionData:
+    """`gallery` and `test` are the contract's; `train` and `validation` are what is learnt from and selected on."""
+
+    shop: Shop
+    side: int
+    labels: tuple[str, ...]
+    shots: Mapping[str, Sequence[Shot]]
+    gallery: Sequence[Shot]
+    scenes: Mapping[str, Sequence[Scene]]
+    notes: tuple[str, ...]
+
+    @property
+    def views(self) -> int:
+        """Views of a picture in a step that its label's number of pictures asks for."""
+        return 2 if len(self.shots["train"]) < MORE_VIEWS_BELOW * len(self.labels) else 1
+
+
+def load(shop: Shop, config: VisionConfig) -> VisionData:
+    """Raises InputError for a shop without an image that has a label, an item or a box."""
+    rows = shop.table("images", IMAGE_COLUMNS).to_pylist()
+    parts: dict[str, list[Shot]] = {"train": [], "validation": [], "test": []}
+    scenes: dict[str, list[Scene]] = {"train": [], "validation": [], "test": []}
+    for number, row in enumerate(rows):
+        part = _part(row["split"], number)
+        parts[part] += _shots(row, number)
+        scenes[part] += _scenes(row)
+    if not parts["train"]:
+        raise InputError(
+            Problem(table="images", problem="no training image with a label, an item or a box",
+                    found=f"{len(rows)} images", allowed="at least one in split train, or without a split")
+        )  # fmt: skip
+    notes: list[str] = []
+    shots = _with_validation(parts, notes)
+    return VisionData(
+        shop=shop,
+        side=config.side or own_side(shop, shots["train"]),
+        labels=tuple(sorted({shot.label for shot in parts["train"]})),
+        shots=shots,
+        gallery=parts["train"],
+        scenes=_scenes_with_validation(scenes),
+        notes=tuple(notes),
+    )
+
+
+def _part(split: str | None, number: int) -> str:
+    if split not in SPLITS:
+        raise InputError(
+            Problem(table="images", column="split", row=number, problem="unknown split", found=split,
+                    allowed="train, validation, valid, test or null")
+        )  # fmt: skip
+    return SPLITS[split]
+
+
+def _shots(row: Mapping[str, Any], number: int) -> list[Shot]:
+    """The whole image where it has a label or an item, else one for each of its boxes."""
+    label = row["label"] or row["item_id"]
+    if label:
+        item = row["item_id"] or label
+        return [Shot(image_id=row["image_id"], path=row["path"], label=label, item_id=item, row=number)]
+    return [
+        Shot(
+            image_id=f"{row['image_id']}#{place}", path=row["path"], label=box["label"], item_id=box["label"],
+            row=number, box=_corners(box),
+        )
+        for place, box in enumerate(row["boxes"] or ())
+        if box["label"]
+    ]  # fmt: skip
+
+
+def _scenes(row: Mapping[str, Any]) -> list[Scene]:
+    if not row["boxes"]:
+        return []
+    boxes = tuple(_corners(box) for box in row["boxes"])
+    labels = tuple(box["label"] or "" for box in row["boxes"])
+    return [Scene(image_id=row["image_id"], path=row["path"], boxes=boxes, labels=labels)]
+
+
+def _corners(box: Mapping[str, Any]) -> Box:
+    return (box["x0"], box["y0"], box["x1"], box["y1"])
+
+
+def _with_validation(parts: Mapping[str, list[Shot]], notes: list[str]) -> dict[str, Sequence[Shot]]:
+    """The shop's own validation images, else every HELD_OUT_EACHth of train by hash, never the last of a label."""
+    train, validation = parts["train"], parts["validation"]
+    if not validation:
+        left = Counter(shot.label for shot in train)
+        kept: list[Shot] = []
+        for shot in train:
+            held = is_held_out(shot.image_id.split("#")[0]) and left[shot.label] > 1
+            left[shot.label] -= held
+            (validation if held else kept).append(shot)
+        train = kept
+        notes.append(f"{len(validation)} images of train are held out for the choice of the epoch, by a fixed hash")
+    return {"train": train, "validation": validation, "test": parts["test"]}
+
+
+def _scenes_with_validation(scenes: Mapping[str, list[Scene]]) -> dict[str, Sequence[Scene]]:
+    train, validation = scenes["train"], scenes["validation"]
+    if not validation:
+        validation = [scene for scene in train if is_held_out(scene.image_id)]
+        train = [scene for scene in train if not is_held_out(scene.image_id)]
+    return {"train": train, "validation": validation, "test": scenes["test"]}
+
+
+def is_held_out(image_id: str) -> bool:
+    return zlib.crc32(image_id.encode()) % HELD_OUT_EACH == 0
+
+
+def own_side(shop: Shop, shots: Sequence[Shot]) -> int:
+    """The median of the longer sides of some pictures, at most LARGEST_SIDE, in steps of SIDE_STEP."""
+    chosen = [shots[place] for place in np.linspace(0, len(shots) - 1, min(MEASURED, len(shots))).astype(int)]
+    sides = list(_sides(shop, chosen))
+    median = float(np.median(sides)) if sides else LARGEST_SIDE
+    return int(min(LARGEST_SIDE, max(SIDE_STEP * 4, SIDE_STEP * round(median / SIDE_STEP))))
+
+
+def _sides(shop: Shop, shots: Iterable[Shot]) -> Iterable[int]:
+    for shot in shots:
+        try:
+            picture = read_picture(shop.path / shot.path)
+        except ImageFault:
+            continue
+        x0, y0, x1, y1 = shot.box or (0.0, 0.0, 1.0, 1.0)
+        yield round(max(picture.shape[0] * (y1 - y0), picture.shape[1] * (x1 - x0)))

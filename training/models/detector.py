@@ -1,0 +1,86 @@
+"""The detector of a bundle: from a photo to the articles in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from training.features.images import Picture, squared
+from training.metrics import Floats
+from training.models.backbone import BackboneConfig, build_backbone
+from training.models.detection import Detection, distinct
+from training.models.detector_network import DetectorNetwork
+from training.models.embedding_network import pixels_of
+
+WEIGHTS_FILE = "detector.safetensors"
+LARGEST_OVERLAP = 0.65
+CANDIDATES = 300
+
+
+class Detector:
+    """A network with the side of the squares that it sees and the names of its labels."""
+
+    def __init__(
+        self, network: DetectorNetwork, *, side: int, labels: Sequence[str], channels: int, backbone: BackboneConfig
+    ) -> None:
+        self.network, self.side, self.labels = network, side, list(labels)
+        self.channels, self.backbone = channels, backbone
+
+    @torch.inference_mode()
+    def detect(self, picture: Picture, most: int) -> list[Detection]:
+        """At most `most` articles, best first."""
+        self.network.eval()
+        answer = self.network(pixels_of(squared(picture, self.side)[None]).to(self.network.reach.device))
+        scores_A, boxes_A4, labels_AL = (part[0].float().cpu().numpy() for part in answer)
+        boxes_A4 = within_picture(boxes_A4, picture.shape[0], picture.shape[1], self.side)
+        best_C = np.argsort(-scores_A, kind="stable")[:CANDIDATES]
+        kept_K = best_C[distinct(boxes_A4[best_C], scores_A[best_C], most=most, overlap=LARGEST_OVERLAP)]
+        names = [self.labels[code] if self.labels else None for code in labels_AL[kept_K].argmax(axis=1)]
+        shares_K = 1 / (1 + np.exp(-scores_A[kept_K]))
+        return [
+            Detection(box=(x0, y0, x1, y1), label=name or None, score=score)
+            for (x0, y0, x1, y1), name, score in zip(boxes_A4[kept_K].tolist(), names, shares_K.tolist(), strict=True)
+            if x0 < x1 and y0 < y1
+        ]
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the weights into `folder`; returns what `load` must be told besides."""
+        save_file({name: tensor.contiguous() for name, tensor in self.network.state_dict().items()},
+                  folder / WEIGHTS_FILE)  # fmt: skip
+        return {
+            "side": self.side, "labels": self.labels, "channels": self.channels,
+            "backbone": self.backbone.model_dump(mode="json"),
+        }  # fmt: skip
+
+    @classmethod
+    def load(cls, folder: Path, described: dict[str, Any]) -> Self:
+        backbone, side = BackboneConfig.model_validate(described["backbone"]), described["side"]
+        labels, channels = described["labels"], described["channels"]
+        network = DetectorNetwork(build_backbone(backbone, side), channels, len(labels))
+        network.load_state_dict(load_file(folder / WEIGHTS_FILE))
+        return cls(network, side=side, labels=labels, channels=channels, backbone=backbone)
+
+
+def within_picture(boxes_A4: Floats, height: int, width: int, side: int) -> Floats:
+    """From shares of the square around a picture to shares of the picture, cut off at its edge."""
+    low_2, inner_2 = margins(height, width, side)
+    low_4, inner_4 = np.tile(low_2, 2), np.tile(inner_2, 2)
+    return np.clip((boxes_A4 * side - low_4) / inner_4, 0.0, 1.0).astype(np.float32)
+
+
+def around_picture(boxes_N4: Floats, height: int, width: int, side: int) -> Floats:
+    """The other way round."""
+    low_2, inner_2 = margins(height, width, side)
+    return ((boxes_N4 * np.tile(inner_2, 2) + np.tile(low_2, 2)) / side).astype(np.float32)
+
+
+def margins(height: int, width: int, side: int) -> tuple[Floats, Floats]:
+    """Left and upper margin, and width and height, of a picture within its square, as `squared` puts it."""
+    scale = side / max(height, width)
+    inner = [max(1, round(width * scale)), max(1, round(height * scale))]
+    return np.array([(side - length) // 2 for length in inner], np.float32), np.array(inner, np.float32)

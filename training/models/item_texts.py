@@ -1,0 +1,85 @@
+"""What the shop's items say, as sentence vectors that a shopper's words are compared with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from training.contracts.atomic import write_json
+from training.features.content import item_text
+from training.indexes.config import IndexConfig
+from training.indexes.faiss_index import FaissIndex
+from training.indexes.registry import build_index, load_index
+from training.metrics import Floats
+from training.models.text_encoder import TextEncoder
+
+ENCODER_FILE, INDEX_FOLDER = "encoder.json", "index"
+
+
+class ItemTexts:
+    """`index` holds a unit vector of each item's text; `encoder` is loaded when first needed.
+
+    Reading is safe from several threads, writing is for one at a time and not beside reading.
+    """
+
+    def __init__(self, encoder: str, index: FaissIndex) -> None:
+        self.encoder, self.index = encoder, index
+        self._loaded: TextEncoder | None = None
+        self._said: dict[str, int] = {}
+
+    @classmethod
+    def of(cls, encoder: str, item_ids: Sequence[str], vectors_IE: Floats, config: IndexConfig) -> Self:
+        """Vectors of items that say nothing are zeros, and not kept."""
+        says = np.flatnonzero(np.any(vectors_IE, axis=1)).tolist()
+        return cls(encoder, build_index([item_ids[row] for row in says], vectors_IE[says], config))
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """Unit vectors_NE; zeros for an empty text. Raises InputError where the encoder cannot be loaded."""
+        self._loaded = self._loaded or TextEncoder(self.encoder)
+        return self._loaded.encode(texts)
+
+    def upsert(self, items: Sequence[Mapping[str, Any]]) -> None:
+        """Items of the items table under their ids; one that says nothing is forgotten, the same again not read."""
+        texts = {item["item_id"]: item_text(item).strip() for item in items}
+        news = {item_id: text for item_id, text in texts.items() if self._said.get(item_id) != hash(text)}
+        says = [item_id for item_id, text in news.items() if text]
+        if says:
+            self.index.upsert(says, self.encode([news[item_id] for item_id in says]))
+        for item_id in news.keys() - set(says):
+            self.delete(item_id)
+        self._said.update((item_id, hash(text)) for item_id, text in news.items())
+
+    def delete(self, item_id: str) -> None:
+        """Nothing happens where it is not there."""
+        if item_id in self.index:
+            self.index.delete(item_id)
+
+    def nearest(self, vector_E: Floats, k: int, allowed_items: Callable[[str], bool] | None) -> list[str]:
+        """The items that say what is most like it, best first."""
+        allowed_S = None
+        if allowed_items is not None:
+            allowed_S = np.array([allowed_items(item_id) for item_id in self.index.ids], np.bool_)
+        slots_1K, _ = self.index.search(vector_E[None], k, allowed_S)
+        return [self.index.ids[slot] for slot in slots_1K[0] if slot >= 0]
+
+    def likeness(self, vector_E: Floats, item_ids: Sequence[str]) -> Floats:
+        """Cosines_N; 0 for an item that says nothing."""
+        cosines_N = np.zeros(len(item_ids), np.float32)
+        known = [place for place, item_id in enumerate(item_ids) if item_id in self.index]
+        if known:
+            slots = np.array([self.index.slot(item_ids[place]) for place in known])
+            cosines_N[known] = self.index.vectors_at(slots) @ vector_E
+        return cosines_N
+
+    def save(self, folder: Path) -> None:
+        self.index.save(folder / INDEX_FOLDER)
+        write_json(folder / ENCODER_FILE, {"encoder": self.encoder})
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        encoder = json.loads((folder / ENCODER_FILE).read_text(encoding="utf-8"))["encoder"]
+        return cls(encoder, load_index(folder / INDEX_FOLDER))

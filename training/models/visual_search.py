@@ -1,0 +1,205 @@
+"""What a vision bundle holds and serves: pictures to vectors, boxes in photos, the catalogue's images to search in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from training.contracts.atomic import write_json
+from training.contracts.errors import InputError, Problem
+from training.features.images import Picture, squared
+from training.indexes.config import IndexConfig
+from training.indexes.faiss_index import FaissIndex
+from training.indexes.registry import build_index, load_index
+from training.metrics import Bools, Floats, Ints
+from training.models.backbone import BackboneConfig
+from training.models.detection import Detection
+from training.models.detector import Detector
+from training.models.embedders import Embedder, load_embedder, save_embedder
+from training.models.graph_reranking import RerankConfig, reranked_scores
+from training.models.item_texts import ItemTexts
+
+MODEL_FILE, IMAGES_FILE, INDEX_FOLDER, TEXTS_FOLDER = "model.json", "images.parquet", "index", "texts"
+FORMAT = 1
+WIDENING, MOST_IMAGES = 4, 4096
+
+Found = list[tuple[str, float]]
+"""Item ids and scores, best first."""
+
+
+class VisualSearch:
+    """`index` holds the catalogue's images; `image_items` and `image_labels` say of which item and label each is.
+
+    Reading is safe from several threads, writing is for one at a time and not beside reading.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        side: int,
+        labels: Sequence[str],
+        backbone: BackboneConfig = BackboneConfig(),
+        reranking: RerankConfig = RerankConfig(),
+        index: IndexConfig = IndexConfig(),
+        detector: Detector | None = None,
+        texts: ItemTexts | None = None,
+    ) -> None:
+        self.embedder, self.side, self.dim, self.labels = embedder, side, embedder.dim, list(labels)
+        self.backbone, self.reranking, self.detector = backbone, reranking, detector
+        self.texts = texts
+        self.index: FaissIndex = build_index([], np.zeros((0, self.dim), np.float32), index)
+        self.image_items: dict[str, str] = {}
+        self.image_labels: dict[str, str] = {}
+
+    def embed(self, pictures: Sequence[Picture]) -> Floats:
+        """Unit vectors_ND of pictures of any size."""
+        empty = np.zeros((0, self.side, self.side, 3), np.uint8)
+        squares = [squared(picture, self.side) for picture in pictures]
+        return self.embedder.embed(np.stack(squares) if squares else empty)
+
+    def detect(self, picture: Picture, most: int) -> list[Detection]:
+        """The articles in a photo, best first; none where there is no detector."""
+        return self.detector.detect(picture, most) if self.detector is not None else []
+
+    def fill(
+        self, image_items: Mapping[str, str], vectors_ND: Floats, image_labels: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Put the catalogue's images into an empty index; an image without a label goes by its item."""
+        self.index = build_index(list(image_items), vectors_ND, self.index.config)
+        self.image_items = dict(image_items)
+        self.image_labels = {image_id: image_labels.get(image_id, item) for image_id, item in image_items.items()}
+
+    def upsert_images(self, images: Mapping[str, tuple[str, Picture]]) -> None:
+        """By image id, the item and a picture of it; searchable once this returns."""
+        vectors_ND = self.embed([picture for _, picture in images.values()])
+        self.index.upsert(list(images), vectors_ND)
+        known = {self.image_items[image_id]: label for image_id, label in self.image_labels.items()}
+        self.image_items |= {image_id: item_id for image_id, (item_id, _) in images.items()}
+        self.image_labels |= {image_id: known.get(item_id, item_id) for image_id, (item_id, _) in images.items()}
+
+    def delete_item(self, item_id: str) -> None:
+        """Its images are found no more; nothing happens where it has none."""
+        for image_id in [image for image, item in self.image_items.items() if item == item_id]:
+            self.index.delete(image_id)
+            del self.image_items[image_id], self.image_labels[image_id]
+
+    def search(self, vectors_ND: Floats, k: int, allowed_items: Callable[[str], bool] | None = None) -> list[Found]:
+        """For each vector the k best items by their best image, ties by item id.
+
+        Fewer come back where no more are allowed, or where the best MOST_IMAGES images are all of fewer items.
+        """
+        allowed_S = self._allowed(allowed_items)
+        return [self._search_one(vector_D, k, allowed_S) for vector_D in np.asarray(vectors_ND, np.float32)]
+
+    def images(self, vector_D: Floats, k: int, allowed_S: Bools | None = None) -> tuple[Ints, Floats]:
+        """Slots of the k best images and their scores, best first, re-ranked where the bundle says so."""
+        wanted = max(k, self.reranking.candidates) if self.reranking.enabled else k
+        slots_1K, scores_1K = self.index.search(vector_D[None], wanted, allowed_S)
+        found = slots_1K[0] >= 0
+        slots_C, scores_C = slots_1K[0][found], scores_1K[0][found]
+        if self.reranking.enabled and len(slots_C) > 1:
+            slots_C, scores_C = self._reranked(vector_D, slots_C, scores_C)
+        return slots_C[:k], scores_C[:k]
+
+    def reordered(self, enabled: bool) -> Self:
+        """The same search with re-ranking switched on or off; index and images are shared."""
+        other = copy(self)
+        other.reranking = self.reranking.model_copy(update={"enabled": enabled})
+        return other
+
+    def _reranked(self, vector_D: Floats, slots_C: Ints, scores_C: Floats) -> tuple[Ints, Floats]:
+        """The first candidates in their new order, the others behind them in their old one."""
+        head = min(self.reranking.candidates, len(slots_C))
+        labels_H = self._labels(slots_C[:head])
+        new_H = reranked_scores(vector_D, self.index.vectors_at(slots_C[:head]), labels_H, self.reranking)
+        order_H = np.lexsort((np.arange(head), -new_H))
+        # What is not re-ranked stays behind, its scores too.
+        behind = np.minimum(scores_C[head:], new_H.min()) if head < len(slots_C) else scores_C[head:]
+        return np.concatenate([slots_C[order_H], slots_C[head:]]), np.concatenate([new_H[order_H], behind])
+
+    def _labels(self, slots_H: Ints) -> Ints:
+        """A number for each label among these images."""
+        labels = [self.image_labels[self.index.ids[slot]] for slot in slots_H.tolist()]
+        codes = {label: code for code, label in enumerate(dict.fromkeys(labels))}
+        return np.array([codes[label] for label in labels], np.int64)
+
+    def _search_one(self, vector_D: Floats, k: int, allowed_S: Bools | None) -> Found:
+        images = max(k, self.reranking.candidates)
+        while True:
+            slots_C, scores_C = self.images(vector_D, images, allowed_S)
+            best: dict[str, float] = {}
+            for slot, score in zip(slots_C.tolist(), scores_C.tolist(), strict=True):
+                item = self.image_items[self.index.ids[slot]]
+                best[item] = max(best.get(item, -np.inf), score)
+            if len(best) >= k or len(slots_C) < images or images >= MOST_IMAGES:
+                return sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))[:k]
+            images *= WIDENING
+
+    def _allowed(self, allowed_items: Callable[[str], bool] | None) -> Bools | None:
+        """allowed_S of every slot; each item is asked about once."""
+        if allowed_items is None:
+            return None
+        answers = {item: allowed_items(item) for item in set(self.image_items.values())}
+        items = (self.image_items.get(image_id) for image_id in self.index.ids)
+        return np.array([item is not None and answers[item] for item in items], np.bool_)
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        described: dict[str, Any] = {
+            "format": FORMAT, "side": self.side, "labels": self.labels,
+            "embedder": save_embedder(self.embedder, self.backbone, folder),
+            "reranking": self.reranking.model_dump(mode="json"),
+            "detector": self.detector.save(folder) if self.detector is not None else None,
+        }  # fmt: skip
+        self.index.save(folder / INDEX_FOLDER)
+        if self.texts is not None:
+            self.texts.save(folder / TEXTS_FOLDER)
+        pq.write_table(
+            pa.table(
+                {"image_id": list(self.image_items), "item_id": list(self.image_items.values()),
+                 "label": [self.image_labels[image_id] for image_id in self.image_items]},
+                schema=pa.schema([(name, pa.string()) for name in ("image_id", "item_id", "label")]),
+            ),
+            folder / IMAGES_FILE,
+        )  # fmt: skip
+        write_json(folder / MODEL_FILE, described)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Raises InputError naming a file that is missing or of a newer format."""
+        described = _read(folder / MODEL_FILE)
+        embedder = load_embedder(folder, described["embedder"], described["side"])
+        detector = None if described["detector"] is None else Detector.load(folder, described["detector"])
+        search = cls(
+            embedder, side=described["side"], labels=described["labels"], detector=detector,
+            texts=ItemTexts.load(folder / TEXTS_FOLDER) if (folder / TEXTS_FOLDER).is_dir() else None,
+            backbone=BackboneConfig.model_validate(described["embedder"].get("backbone", {})),
+            reranking=RerankConfig.model_validate(described["reranking"]),
+        )  # fmt: skip
+        search.index = load_index(folder / INDEX_FOLDER)
+        columns = pq.read_table(folder / IMAGES_FILE).to_pydict()
+        search.image_items = dict(zip(columns["image_id"], columns["item_id"], strict=True))
+        search.image_labels = dict(zip(columns["image_id"], columns["label"], strict=True))
+        return search
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        described: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(Problem(file=str(path), problem=f"cannot be read: {error}")) from error
+    if described.get("format") != FORMAT:
+        raise InputError(
+            Problem(file=str(path), field="format", problem="of another version", found=str(described.get("format")),
+                    allowed=str(FORMAT))
+        )  # fmt: skip
+    return described
