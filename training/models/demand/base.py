@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from training.features.demand import Floats, Ints, Window, fill
+from training.features.demand_features import demand_level
 from training.models.demand.member import Fitting, Member
 from training.models.demand.seasonal_mean import SeasonalMean
 from training.models.demand.simple import LastValue, Median26
+
+FARTHEST = 3.0
+"""Levels that one error counts for at most."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,10 @@ def rules_of(country: str | None) -> dict[str, Member]:
 
 
 def best_rule(past: Sequence[Past]) -> str:
-    """The rule whose errors add up to the least."""
+    """The rule whose errors, each over its series' level, add up to the least."""
 
     def error(name: str) -> float:
-        return float(sum(np.nansum(np.abs(one.wanted_SK - one.base(name))) for one in past))
+        errors = (np.abs(one.wanted_SK - one.base(name)) / demand_level(one.window)[:, None] for one in past)
+        return float(sum(np.nansum(np.minimum(part, FARTHEST)) for part in errors))
 
     return min(rules_of(None), key=error)

@@ -23,6 +23,8 @@ PARAMETERS = {
     "deterministic": True, "force_row_wise": True, "max_bin": 127,
 }  # fmt: skip
 CHUNK_SERIES = 2_000
+WEIGHT_POWER = 0.75
+"""Of demand: 1 learns for pooled absolute error, 0 for the mean of relative ones."""
 LEAF_SHARE = 600
 """A leaf holds at least this part of the examples."""
 SEASONED_SHARE, LEAST_YEARS = 0.8, 2.5
@@ -146,7 +148,7 @@ def _examples(past: Past, known: list[str], codes: Codes, base: str, country: st
     offset_N = OFFSET * features.level_N
     kept_N = np.isfinite(wanted_N) & np.repeat(np.isfinite(past.window.demand_ST).any(1), len(past.steps_K))
     target_N = np.log((np.maximum(np.nan_to_num(wanted_N), 0.0) + offset_N) / (base_N + offset_N))
-    weight_N = (base_N + offset_N) ** 0.75
+    weight_N = (base_N + offset_N) ** WEIGHT_POWER
     return features, features.values_NF[kept_N], target_N[kept_N], weight_N[kept_N]
 
 

@@ -18,7 +18,7 @@ from training.features.calendar import calendar_features
 from training.features.demand import Floats, Window, gap_filled
 from training.features.demand_features import OFFSET, Codes, demand_features, demand_level, mean_known, scaled, spread
 from training.models.demand.base import Past, best_rule, past_at, rules_of
-from training.models.demand.boosted import only
+from training.models.demand.boosted import WEIGHT_POWER, only
 from training.models.demand.member import Fitting, Member
 from training.models.demand.network import MEDIAN, HybridNetwork, NetworkConfig, quantile_loss
 
@@ -228,7 +228,7 @@ def _target(part: Inputs, actual_BH: Floats) -> tuple[Tensor, Tensor]:
     """Log of demand over the base, and its weight; 0 where demand was not observed."""
     offset_B1 = part.offset_B[:, None]
     ratio_BH = (np.maximum(np.nan_to_num(actual_BH), 0.0) + offset_B1) / (part.base_BH + offset_B1)
-    weight_BH = np.where(np.isfinite(actual_BH), (part.base_BH + offset_B1) ** 0.75, 0.0)
+    weight_BH = np.where(np.isfinite(actual_BH), (part.base_BH + offset_B1) ** WEIGHT_POWER, 0.0)
     return _tensor(np.log(ratio_BH)), _tensor(weight_BH / max(float(weight_BH.mean()), 1e-9))
 
 
