@@ -43,7 +43,12 @@ bench: install
 	$(BIN)/python tests/bench/sample_medium.py
 	$(BIN)/python tests/bench/recommender_quality.py --data ../shared/data/recsys/amazon_beauty
 	$(BIN)/python tests/bench/rectools_speed.py --data ../shared/data/recsys/amazon_beauty
+	$(BIN)/python tests/bench/time_to_target.py --data ../shared/data/recsys/amazon_beauty \
+		--config configs/training/recommender.yaml --rectools-lines tests/bench/results/rectools_epochs.jsonl
 	$(BIN)/python tests/bench/item_tower_ablation.py --data ../shared/data/recsys/amazon_beauty
+	$(BIN)/python tests/bench/item_tower_ablation.py --data ../shared/data/recsys/ml-1m --format movielens-1m \
+		--variants ids ids+images ids+attributes ids+attributes+images --name item_images_ml1m \
+		--config configs/training/recommender.yaml
 	$(BIN)/python tests/bench/cold_items.py --data ../shared/data/recsys/amazon_beauty
 	$(BIN)/python tests/bench/two_workers.py --data ../shared/data/recsys/amazon_beauty
 	$(BIN)/python tests/bench/sharded_embeddings.py
