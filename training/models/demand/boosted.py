@@ -23,7 +23,7 @@ PARAMETERS = {
     "deterministic": True, "force_row_wise": True, "max_bin": 127,
 }  # fmt: skip
 CHUNK_SERIES = 2_000
-WEIGHT_POWER = 0.75
+WEIGHT_POWER = 0.5
 """Of demand: 1 learns for pooled absolute error, 0 for the mean of relative ones."""
 LEAF_SHARE = 600
 """A leaf holds at least this part of the examples."""
