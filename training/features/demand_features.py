@@ -57,10 +57,11 @@ def demand_level(window: Window, periods: int = 52) -> Floats:
 
 
 class Codes:
-    """Numbers for names, as a model was trained with them; unknown names are nan."""
+    """Numbers for names, as a model was trained with them (nan: unknown). `numeric`: statics that are numbers."""
 
-    def __init__(self, of_column: Mapping[str, Mapping[str, int]]) -> None:
+    def __init__(self, of_column: Mapping[str, Mapping[str, int]], numeric: Sequence[str] = ()) -> None:
         self.of_column = {name: dict(codes) for name, codes in of_column.items()}
+        self.numeric = tuple(numeric)
 
     @classmethod
     def fit(cls, window: Window, *, least: int = 5, most: int = 300) -> Codes:
@@ -71,7 +72,8 @@ class Codes:
             distinct = sorted(set(texts))
             if 1 < len(distinct) <= min(most, max(1, len(texts) // least)):
                 found[name] = {text: code for code, text in enumerate(distinct)}
-        return cls(found)
+        numeric = [name for name, values in window.series.static.items() if _numbers(values)]
+        return cls(found, numeric)
 
     def of(self, window: Window) -> dict[str, Floats]:
         named = _named(window)
@@ -80,11 +82,17 @@ class Codes:
             for name, codes in self.of_column.items()
         }
         numbers = {
-            f"static:{name}": np.array([np.nan if value is None else float(value) for value in values])
-            for name, values in window.series.static.items()
-            if all(value is None or isinstance(value, (int, float)) for value in values) and name not in self.of_column
+            f"static:{name}": np.array(
+                [float(value) if isinstance(value, (int, float)) else np.nan for value in named[name]]
+            )
+            for name in self.numeric
         }
         return {**texts, **numbers}
+
+
+def _numbers(values: Sequence[object]) -> bool:
+    known = [value for value in values if value is not None]
+    return bool(known) and all(isinstance(value, (int, float)) for value in known)
 
 
 def _named(window: Window) -> dict[str, Sequence[object]]:

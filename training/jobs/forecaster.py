@@ -28,6 +28,7 @@ from training.jobs.forecaster_pictures import pictures
 from training.jobs.forecaster_task import Task, task_of
 from training.jobs.job import FitResult, Job, Report
 from training.models.demand.boosted import BoostedWithoutCovariates
+from training.models.demand.cold_start import ColdStart
 from training.models.demand.groups import Grouping
 from training.models.demand.intervals import Intervals, error_scale
 from training.models.demand.member import Fitting, Member, blocks_here
@@ -214,7 +215,8 @@ def _assemble(
     return Forecaster(
         horizon=task.horizon, memory=task.memory, frequency=task.panel.frequency, covariates=task.panel.schema,
         quantiles=QUANTILES, members=members, plan=plan, grouping=grouping, intervals=intervals, panel=task.panel,
-        backtest=scores, non_negative=not bool(np.nanmin(task.visible.demand_SP, initial=0.0) < 0),
+        cold_start=ColdStart.fit(task.window(task.cut_S)), backtest=scores,
+        non_negative=not bool(np.nanmin(task.visible.demand_SP, initial=0.0) < 0),
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from training.models.demand.groups import Grouping
 from training.models.demand.member import Fitting, Member
 from training.models.demand.scores import Judged, naive_error
 
-ROUNDS, LEAST_SERIES, SIMPLER = 10, 15, 0.998
+ROUNDS, LEAST_SERIES, PRIOR_SERIES, LEAST_SHARE, SIMPLER = 10, 15, 30, 0.05, 0.998
 ALL = "all"
 FitMember = Callable[[str, Fitting], Member]
 
@@ -101,9 +101,18 @@ def choose(backtest: Backtest, names: Sequence[str]) -> dict[str, dict[str, floa
     chosen = {ALL: _greedy(backtest, names, np.flatnonzero(known_R))}
     for group in dict.fromkeys(backtest.groups):
         rows = np.flatnonzero((groups == group) & (known_R > 0))
-        if len(np.unique(backtest.series_R[rows])) >= LEAST_SERIES:
-            chosen[group] = _greedy(backtest, names, rows)
+        series = len(np.unique(backtest.series_R[rows]))
+        if series >= LEAST_SERIES:
+            own = series / (series + PRIOR_SERIES)
+            chosen[group] = _mixed(_greedy(backtest, names, rows), chosen[ALL], own)
     return chosen
+
+
+def _mixed(weights: Mapping[str, float], common: Mapping[str, float], own: float) -> dict[str, float]:
+    """A small group's weights drawn to everybody's; shares too small to matter are dropped."""
+    mixed = {name: own * weights.get(name, 0.0) + (1 - own) * common.get(name, 0.0) for name in {**weights, **common}}
+    kept = {name: share for name, share in mixed.items() if share >= LEAST_SHARE}
+    return {name: share / sum(kept.values()) for name, share in kept.items()}
 
 
 def _greedy(backtest: Backtest, names: Sequence[str], rows: np.ndarray) -> dict[str, float]:

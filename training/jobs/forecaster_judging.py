@@ -67,6 +67,7 @@ def judge(forecaster: Forecaster, task: Task, progress: Progress) -> Test:
     for origin_S in task.test_origins():
         window = task.window(origin_S)
         mean_SH, _ = forecaster.means(window, [False] * len(window))
+        mean_SH[~np.isfinite(window.demand_ST).any(1)] = 0.0  # by the contract's definition of the metrics
         means.append(mean_SH)
         quantiles.append(forecaster.quantiles_of(window, mean_SH, order))
         groups += forecaster.grouping.of(window)

@@ -15,14 +15,15 @@ from training.contracts.covariates import CovariateSchema
 from training.contracts.errors import InputError, Problem
 from training.features.demand import Floats, Ints, Panel, SeriesTable, Static, Window, fill
 from training.features.periods import Frequency
-from training.models.demand.groups import Grouping
+from training.models.demand.cold_start import ColdStart
+from training.models.demand.groups import NEW, Grouping
 from training.models.demand.history import SeriesHistory, load_panel, save_panel
 from training.models.demand.intervals import Intervals, error_scale
 from training.models.demand.member import Member
 from training.models.demand.registry import load_member
 
 FORECASTER_FILE, HISTORY_FILE, MEMBERS_FOLDER = "forecaster.json", "history.parquet", "members"
-ENSEMBLE = "ensemble"
+ENSEMBLE, COLD_START = "ensemble", "cold_start"
 Weights = Mapping[str, float]
 """Member -> its share of the forecast."""
 
@@ -81,6 +82,7 @@ class Forecaster:
     grouping: Grouping
     intervals: Intervals
     panel: Panel
+    cold_start: ColdStart = field(default_factory=lambda: ColdStart(-np.inf, {}))
     backtest: Mapping[str, float] = field(default_factory=dict)
     non_negative: bool = True
 
@@ -213,6 +215,10 @@ class Forecaster:
             rows = np.flatnonzero(share_S)
             if len(rows):
                 mean_SH[rows] += share_S[rows, None] * member.forecast(window.take(rows))
+        new = [row for row, group in enumerate(groups) if group == NEW]
+        if new:
+            mean_SH[new] = self.cold_start.forecast(window.series.take(new), window.horizon)
+            named = [COLD_START if group == NEW else name for group, name in zip(groups, named, strict=True)]
         return (np.maximum(mean_SH, 0.0) if self.non_negative else mean_SH), named
 
     def quantiles_of(self, window: Window, mean_SH: Floats, levels: Sequence[float]) -> Floats:
@@ -240,6 +246,7 @@ class Forecaster:
             "informed": self.plan.informed,
             "lag": self.grouping.lag,
             "intervals": {name: table.tolist() for name, table in self.intervals.scores.items()},
+            "cold_start": {"usual": self.cold_start.usual, "effects": self.cold_start.effects},
             "backtest": dict(self.backtest),
             "non_negative": self.non_negative,
         }
@@ -264,6 +271,7 @@ class Forecaster:
             grouping=Grouping(int(document["lag"])),
             intervals=Intervals(horizon, scores),
             panel=load_panel(folder / HISTORY_FILE, frequency, schema),
+            cold_start=ColdStart(**document["cold_start"]),
             backtest=document["backtest"],
             non_negative=bool(document["non_negative"]),
         )

@@ -122,10 +122,19 @@ def test_quantiles_rise_and_hold_the_order_asked_for(forecaster: Forecaster) -> 
 
 
 def test_an_item_that_nobody_has_sold_gets_an_answer(forecaster: Forecaster) -> None:
-    query = SeriesQuery(series_id="new", history=SeriesHistory.empty(), static={"family": "even"})
-    (said,) = forecaster.forecast([query], 2)
-    assert np.isfinite(said.mean_H).all()
-    assert np.isfinite(said.quantiles_QH).all()
+    """The third place sells three times as much as the first: so will a new item there."""
+    small, large = (
+        SeriesQuery(
+            series_id=f"new@{place}", history=SeriesHistory.empty(), item_id="new", location=place,
+            static={"family": "even"},
+        )
+        for place in ("p0", "p2")
+    )  # fmt: skip
+    few, many = forecaster.forecast([small, large], 2)
+    assert few.model == "cold_start"
+    assert np.isfinite(few.quantiles_QH).all()
+    assert 2 < many.mean_H[0] / few.mean_H[0] < 4
+    assert 20 < few.mean_H[0] < 120
 
 
 def test_short_empty_and_returning_series_are_kept_and_told(tmp_path: Path) -> None:

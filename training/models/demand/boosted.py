@@ -23,7 +23,7 @@ PARAMETERS = {
     "deterministic": True, "force_row_wise": True, "max_bin": 127,
 }  # fmt: skip
 CHUNK_SERIES = 2_000
-WEIGHT_POWER = 0.75
+WEIGHT_POWER = 0.5
 """Of demand: 1 learns for pooled absolute error, 0 for the mean of relative ones."""
 LEAF_SHARE = 600
 """A leaf holds at least this part of the examples."""
@@ -94,7 +94,8 @@ class Boosted:
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.trees.save_model(str(folder / MODEL_FILE))
-        settings = {"codes": self.codes.of_column, "base": self.base.name, "country": self.country, "known": self.known,
+        settings = {"codes": self.codes.of_column, "numeric": self.codes.numeric,
+            "base": self.base.name, "country": self.country, "known": self.known,
                     "unread": self.unread}  # fmt: skip
         (folder / SETTINGS_FILE).write_text(json.dumps(settings), encoding="utf-8")
 
@@ -103,7 +104,14 @@ class Boosted:
         settings = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
         trees = lightgbm.Booster(model_file=str(folder / MODEL_FILE))
         base = rules_of(settings["country"])[settings["base"]]
-        return cls(trees, Codes(settings["codes"]), base, settings["country"], settings["known"], settings["unread"])
+        return cls(
+            trees,
+            Codes(settings["codes"], settings["numeric"]),
+            base,
+            settings["country"],
+            settings["known"],
+            settings["unread"],
+        )
 
 
 class BoostedWithoutCovariates(Boosted):

@@ -143,7 +143,8 @@ class Hybrid:
         save_file(self.network.state_dict(), folder / WEIGHTS_FILE)
         one = self.reading
         settings = {
-            "codes": one.codes.of_column, "base": self.base.name, "country": one.country, "known": one.known,
+            "codes": one.codes.of_column, "numeric": one.codes.numeric,
+            "base": self.base.name, "country": one.country, "known": one.known,
             "names": one.names, "mean": one.mean_F.tolist(), "spread": one.spread_F.tolist(), "past": self.past,
             "network": self.network.config.model_dump(mode="json"),
         }  # fmt: skip
@@ -153,7 +154,7 @@ class Hybrid:
     def load(cls, folder: Path) -> Self:
         said = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
         config = NetworkConfig.model_validate(said["network"])
-        codes = Codes(said["codes"])
+        codes = Codes(said["codes"], said["numeric"])
         reading = Reading(
             codes, said["country"], tuple(said["known"]), tuple(said["names"]), np.array(said["mean"]),
             np.array(said["spread"]), config.encoder,
