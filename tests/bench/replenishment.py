@@ -126,12 +126,14 @@ def by_last_weeks(trade: Trade, cut: int, weeks: int) -> Foreseen:
 def with_error_spread(foreseen: Foreseen, trade: Trade, cut: int) -> Foreseen:
     """The same mean, its deviation that of the errors which such means made in the weeks up to `cut`."""
     known, ahead = trade.until(cut), trade.protected_weeks
-    errors = []
+    squares_S, count_S = np.zeros((2, len(known)))
     for origin in range(known.first + MEAN_WEEKS - 1, cut - ahead + 1):
         start = origin - known.first + 1
         came_SH = known.demand_SP[:, start : start + ahead]
-        errors.append(ahead * (np.nanmean(came_SH, axis=1) - last_weeks(known, origin)[0]))
-    deviation_S = np.sqrt(np.nan_to_num(np.nanmean(np.square(errors), axis=0)))
+        error_S = came_SH.sum(1) - ahead * last_weeks(known, origin)[0]
+        squares_S += np.nan_to_num(error_S) ** 2
+        count_S += np.isfinite(error_S)
+    deviation_S = np.sqrt(squares_S / np.maximum(count_S, 1))
     return foreseen[0], np.broadcast_to(deviation_S[:, None], foreseen[0].shape)
 
 
@@ -162,12 +164,12 @@ def told(outcome: Outcome) -> dict[str, float]:
     }
 
 
-def at_fill_rate(traced: list[dict[str, float]], fill_rate: float, figure: str) -> float:
-    """Between the settings that meet a little less and a little more."""
+def at_fill_rate(traced: list[dict[str, float]], fill_rate: float, figure: str) -> float | None:
+    """Between the settings that meet a little less and a little more; None where no setting meets as much."""
     ordered = sorted(traced, key=lambda one: one["fill_rate"])
     fills = [one["fill_rate"] for one in ordered]
     if not fills[0] <= fill_rate <= fills[-1]:
-        raise ValueError(f"no setting reaches a fill rate of {fill_rate}: {fills[0]:.4f} to {fills[-1]:.4f}")
+        return None
     return float(np.interp(fill_rate, fills, [one[figure] for one in ordered]))
 
 
@@ -216,8 +218,9 @@ def judged(season: Season, trade: Trade, foreseen: dict[str, Foreseen]) -> dict[
 
 
 def _at(traced: dict[str, list[dict[str, float]]], rate: float, knowing_cost: float) -> dict[str, Any]:
-    costs = {name: at_fill_rate(one, rate, "cost") for name, one in traced.items()}
-    stocks = {name: at_fill_rate(one, rate, "stock") for name, one in traced.items()}
+    """Policies that meet so much; one of the last 4 weeks always does: the cover has no end."""
+    costs = {name: cost for name, one in traced.items() if (cost := at_fill_rate(one, rate, "cost")) is not None}
+    stocks = {name: at_fill_rate(traced[name], rate, "stock") or 0.0 for name in costs}
     rival = min((name for name in costs if name != "forecast"), key=costs.__getitem__)
     own, best = costs["forecast"], costs[rival]
     return {
