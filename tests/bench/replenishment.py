@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from record import Recording
 from running_shop import run
@@ -263,7 +264,7 @@ def _placed(panel: Panel, table: Any, values_N: Floats) -> Floats:
     """Values of a table's rows, by item and timestamp, on the panel's series and weeks."""
     row_of = {item_id: row for row, item_id in enumerate(panel.series.item_id)}
     row_N = np.array([row_of.get(item_id, -1) for item_id in table["item_id"].to_pylist()])
-    times_us_N = table["timestamp"].cast("timestamp[us, UTC]").cast("int64").to_numpy()
+    times_us_N = table["timestamp"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
     column_N = panel.frequency.period(times_us_N) - panel.first
     placed_SP = np.full(panel.demand_SP.shape, np.nan)
     kept = (row_N >= 0) & (column_N >= 0) & (column_N < placed_SP.shape[1])
