@@ -57,6 +57,7 @@ bench: install
 	$(BIN)/python tests/bench/index_scale.py --data ../shared/data/recsys/amazon_beauty
 	$(BIN)/python tests/bench/vision_quality.py --softmax --shop fashion-mnist ../shared/data/vision/fashion_mnist \
 	  --shop image-folders ../shared/data/vision/clothing_small --shop boxes ../shared/data/vision/clothing_coparsing --sample
+	$(BIN)/python tests/bench/replenishment.py --dominicks ../shared/data/forecast/dominicks_oj
 
 clean:
 	rm -rf $(VENV) dist build

@@ -19,11 +19,13 @@ class Costs:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Of all items over all periods after the first `lead`: what was asked for, sold and left over each period."""
+    """Of all items over the periods that count: what was asked for, sold and left over each period."""
 
     demand: float
     sold: float
     held: float
+    stock: float
+    """Mean stock within a period, from after delivery to its end, over all periods."""
 
     @property
     def fill_rate(self) -> float:
@@ -31,18 +33,19 @@ class Outcome:
         return self.sold / self.demand if self.demand else 1.0
 
     def cost(self, costs: Costs) -> float:
-        return costs.holding * self.held + costs.shortage * (self.demand - self.sold)
+        """Holding is charged on the mean stock within a period: even who is sold out at its end held something."""
+        return costs.holding * self.stock + costs.shortage * (self.demand - self.sold)
 
 
-def play(demand_ST: Floats, order_up_to_ST: Floats, *, lead: int, on_hand_S: Floats) -> Outcome:
+def play(demand_ST: Floats, order_up_to_ST: Floats, *, lead: int, on_hand_S: Floats, skip: int = 0) -> Outcome:
     """Each period: deliveries come, an order brings stock and pipeline up to the level, demand is met or lost.
 
     An order placed in period t arrives at the start of t + lead + 1; nan demand is no demand. Orders are never taken
-    back. The first lead + 1 periods live on what was there, and are left out of the outcome.
+    back. The first lead + 1 periods live on what was there, and are left out of the outcome, as are the first `skip`.
     """
     series, periods = demand_ST.shape
     stock_S, arriving_ST = on_hand_S.astype(float).copy(), np.zeros((series, periods + lead + 1))
-    demand = sold = held = 0.0
+    demand = sold = held = mean_stock = 0.0
     for period in range(periods):
         stock_S = stock_S + arriving_ST[:, period]
         pipeline_S = arriving_ST[:, period + 1 :].sum(1)
@@ -50,9 +53,10 @@ def play(demand_ST: Floats, order_up_to_ST: Floats, *, lead: int, on_hand_S: Flo
         wanted_S = np.maximum(np.nan_to_num(demand_ST[:, period]), 0.0)
         met_S = np.minimum(wanted_S, stock_S)
         stock_S = stock_S - met_S
-        if period > lead:
+        if period > lead and period >= skip:
             demand, sold, held = demand + wanted_S.sum(), sold + met_S.sum(), held + stock_S.sum()
-    return Outcome(demand=float(demand), sold=float(sold), held=float(held))
+            mean_stock += (stock_S + met_S / 2).sum()
+    return Outcome(demand=float(demand), sold=float(sold), held=float(held), stock=float(mean_stock))
 
 
 def clairvoyant(demand_ST: Floats, lead: int) -> Floats:

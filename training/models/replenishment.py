@@ -43,8 +43,7 @@ class Demand:
         """Demand that is not exceeded with this probability."""
         if self.certain:
             return max(self.mean, 0.0)
-        shape, scale = self._gamma
-        return float(stats.gamma.ppf(level, shape, scale=scale))
+        return float(quantiles(np.array(self.mean), np.array(self.deviation), level))
 
     def expected_shortage(self, stock: float) -> float:
         """Units of demand that a stock is expected to fall short of."""
@@ -54,6 +53,15 @@ class Demand:
         stock = max(stock, 0.0)
         beyond = float(stats.gamma.sf(stock, shape + 1, scale=scale))
         return max(self.mean * beyond - stock * float(stats.gamma.sf(stock, shape, scale=scale)), 0.0)
+
+
+def quantiles(mean: Floats, deviation: Floats, level: float) -> Floats:
+    """Demand that is not exceeded with this probability, of many `Demand`s at once."""
+    certain = (mean <= 0) | (deviation <= 1e-9 * mean)
+    mean, variance = np.maximum(mean, 0.0), np.where(certain, 1.0, deviation**2)
+    positive = np.where(certain, 1.0, mean)
+    found = stats.gamma.ppf(level, positive**2 / variance, scale=variance / positive)
+    return np.asarray(np.where(certain, mean, found))
 
 
 def demand_over(days: float, means_H: Floats, deviations_H: Floats, period_days: float) -> Demand:
