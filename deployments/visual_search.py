@@ -23,6 +23,8 @@ from training.models.visual_search import Found, VisualSearch
 LOGGER = logging.getLogger("shopkeeper.visual_search")
 PAGE_IMAGES, PAGE_TEXTS = 16, 64
 Answer = Seen | Wordless | Refused
+LEAST_SCORE = 0.2
+"""Of a detection: less sure ones are mostly nothing."""
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -92,7 +94,8 @@ class PhotoSearch:
         """The articles, best first, then the whole; nothing of a file that could not be read."""
         if isinstance(picture, ImageFault):
             return []
-        articles = self.model.detect(picture, query.most_articles) if query.most_articles else []
+        sure = self.model.detect(picture, query.most_articles) if query.most_articles else []
+        articles = [article for article in sure if article.score >= LEAST_SCORE]
         found = [View(one.box, one.label, one.score, crop(picture, one.box)) for one in articles]
         return [*found, View(WHOLE, None, 1.0, picture)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 
 FORMATS = ("JPEG", "PNG", "WEBP")
@@ -22,6 +23,8 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"8BPS", "PSD"),
     (b"<", "text (SVG, HTML or XML)"),
 )
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_END_OF_IMAGE, _START_OF_SCAN, _BARE_MARKERS = 0xD9, 0xDA, (0x01, 0xD8)
 _BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"hevc": "HEIC", b"avif": "AVIF", b"avis": "AVIF"}
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"<!doctype html", "HTML"),
@@ -56,10 +59,24 @@ def foreign_content(data: bytes) -> str | None:
     return next((name for mark, name in _FOREIGN if mark in lowered), None)
 
 
+def jpeg_scans(data: bytes, most: int) -> int | None:
+    """Scans of the first image of a JPEG file, at most `most` + 1 counted; None where its end is missing.
+
+    What follows the image (phones put a short film there) is not looked at.
+    """
+    place, scans = 2, 0
+    while scans <= most and (marker := _MARKER.search(data, place)) is not None:
+        code, place = data[marker.start() + 1], marker.end()
+        if code == _END_OF_IMAGE:
+            return scans
+        if code not in _BARE_MARKERS:
+            scans += code == _START_OF_SCAN
+            place += max(2, int.from_bytes(data[place : place + 2], "big"))
+    return scans if scans > most else None
+
+
 def is_cut_off(data: bytes, kind: str) -> bool:
-    """Whether the file lacks its end."""
-    if kind == "JPEG":
-        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    """Whether the file of a kind other than JPEG lacks its end."""
     if kind == "PNG":
         return b"IEND" not in data
     return len(data) < 8 + int.from_bytes(data[4:8], "little")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from training.contracts.errors import ShopkeeperError
-from training.features.image_kinds import FORMATS, foreign_content, is_cut_off, kind_of
+from training.features.image_kinds import FORMATS, foreign_content, is_cut_off, jpeg_scans, kind_of
 
 MAX_IMAGE_BYTES = 10_000_000
 MAX_SIDE = 10_000
@@ -126,9 +126,10 @@ def _check_container(data: bytes) -> None:
     kind = str(kind_of(data))
     if foreign := foreign_content(data):
         raise ImageFault("not_an_image", f"this {kind} is also {foreign}; send the picture alone")
-    if is_cut_off(data, kind):
+    scans = jpeg_scans(data, MAX_SCANS) if kind == "JPEG" else 0
+    if scans is None or (kind != "JPEG" and is_cut_off(data, kind)):
         raise ImageFault("unreadable", f"this {kind} is cut off: its end is missing")
-    if kind == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
+    if scans > MAX_SCANS:
         raise ImageFault("too_large", f"a JPEG of more than {MAX_SCANS} scans")
     if kind == "WEBP":
         _check_size(*_webp_size(data))

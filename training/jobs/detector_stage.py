@@ -39,10 +39,11 @@ class DetectorStage:
         own = backbone_like(backbone, described, self.settings.side)
         self.module = DetectorNetwork(own, self.settings.channels, len(self.labels))
         self.scenes = Scenes(data.shop.path, data.scenes["train"], data.shots["train"], self.settings.side)
-        self.epochs, self.learning_rate = self.settings.epochs, self.settings.learning_rate
+        self.epochs = min(self.settings.epochs, config.epochs or self.settings.epochs)
+        self.learning_rate = self.settings.learning_rate
         self.pictures_per_step = self.settings.pictures_per_step
         self.steps_per_epoch = max(1, len(data.scenes["train"]) // (self.pictures_per_step * workers.size))
-        self.augmentation = SceneAugmentation(config.augmentation.within(config.detector.epochs))
+        self.augmentation = SceneAugmentation(config.augmentation.within(self.epochs))
         centres_A2, sizes_A = cells_of(self.settings.side, own.strides)
         self.cells = Cells(centres_A2=centres_A2.to(workers.device), sizes_A=sizes_A.to(workers.device))
 

@@ -49,7 +49,7 @@ class EmbeddingStage:
         self.epochs, self.learning_rate = config.epochs_for(views * len(train)), config.learning_rate
         self.augmentation = Augmentation(config.augmentation.within(self.epochs))
         self.pictures_per_step = min(config.pictures_per_step, max(2, len(train) // workers.size))
-        self.steps_per_epoch = len(train) // (self.pictures_per_step * workers.size)
+        self.steps_per_epoch = max(1, len(train) // (self.pictures_per_step * workers.size))
 
     def losses(self, epoch: int, chance: Generator, rng: np.random.Generator) -> Iterator[Tensor]:
         for places_B in self._own_steps(epoch):
@@ -62,7 +62,7 @@ class EmbeddingStage:
         size, each = self.workers.size, self.pictures_per_step
         for step in range(self.steps_per_epoch):
             first = (step * size + self.workers.rank) * each
-            yield order_N[first : first + each]
+            yield order_N[np.arange(first, first + each) % len(order_N)]
 
     def _pixels(self, places_B: Ints) -> tuple[Tensor, Ints]:
         squares, kept_B = self.train.readable(places_B)
@@ -90,13 +90,16 @@ class EmbeddingStage:
         chance = Generator().manual_seed(0)
         with settled(self.module), torch.no_grad():
             for places_B in self._settling_steps():
-                self.network(self.augmentation(self._pixels(places_B)[0], chance))
+                squares, kept_B = self.train.batch(places_B)
+                if len(kept_B) > 1:
+                    self.network(self.augmentation(pixels_of(squares).to(self.workers.device), chance))
 
     def _settling_steps(self) -> list[Ints]:
         order_N = np.random.default_rng(0).permutation(len(self.train))
         steps = min(SETTLING_STEPS, math.ceil(len(self.train) / self.pictures_per_step))
         found = [order_N[step * self.pictures_per_step :][: self.pictures_per_step] for step in range(steps)]
-        return [places_B for places_B in found if len(places_B) > 1]
+        whole = [places_B for places_B in found if len(places_B) == self.pictures_per_step]
+        return whole or [places_B for places_B in found if len(places_B) > 1]
 
     def judge(self) -> float:
         chosen_V = _some(len(self.validation), self.config.selection_pictures)

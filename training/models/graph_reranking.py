@@ -26,6 +26,7 @@ class RerankConfig(BaseModel):
     rounds: int = Field(default=2, ge=0, le=10)
     passed_on: float = Field(default=0.5, ge=0, lt=1, description="share of a message that a round passes on")
     sharpness: float = Field(default=40.0, gt=0, description="how fast a message fades with the cosine")
+    speakers: int = Field(default=3, ge=1, description="images of a label that count: many pictures are no merit")
     own: float = Field(default=0.2, gt=0, le=1, description="share of the score that looks at query and image alone")
 
 
@@ -33,7 +34,8 @@ def reranked_scores(query_D: Floats, candidates_CD: Floats, labels_C: Ints, conf
     """New scores_C from 0 to 1 and a little below: the cosine, and the share of all messages that its label gets.
 
     The query calls each candidate the louder the more alike they are; neighbours pass a part on; candidates of one
-    label (labels_C, -1 for none) share what they hear. The query's very own image gets all there is, and stays first.
+    label (labels_C, -1 for none) share what the `speakers` among them that hear most do. The query's very own image
+    gets all there is, and stays first.
     """
     plain_C = candidates_CD @ query_D
     called_C = np.exp(config.sharpness * (plain_C - plain_C.max()))
@@ -43,9 +45,20 @@ def reranked_scores(query_D: Floats, candidates_CD: Floats, labels_C: Ints, conf
         heard_C = called_C + config.passed_on * (edges_CC @ heard_C)
     alone = labels_C < 0
     groups_C = np.where(alone, labels_C.max(initial=-1) + 1 + np.cumsum(alone), labels_C)
-    support_C = np.bincount(groups_C, heard_C)[groups_C] / heard_C.sum()
+    speaking_C = np.where(_rank_in_group(groups_C, heard_C) < config.speakers, heard_C, 0.0)
+    support_C = np.bincount(groups_C, speaking_C)[groups_C] / speaking_C.sum()
     support_C = np.where(plain_C >= SAME, 1.0, support_C)
     return np.asarray(config.own * plain_C + (1 - config.own) * support_C, np.float32)
+
+
+def _rank_in_group(groups_C: Ints, heard_C: Floats) -> Ints:
+    """How many of a candidate's label hear more than it does."""
+    order_C = np.lexsort((-heard_C, groups_C))
+    sorted_C = groups_C[order_C]
+    first_C = np.searchsorted(sorted_C, sorted_C)
+    rank_C = np.empty(len(groups_C), np.int64)
+    rank_C[order_C] = np.arange(len(groups_C)) - first_C
+    return rank_C
 
 
 def _neighbours(candidates_CD: Floats, config: RerankConfig) -> Floats:
