@@ -56,7 +56,7 @@ def _rows(
         if problem:
             raise InputError(Problem(file=str(file), row=number, field="images", problem=problem, found=row["path"]))
         seen.add(row["image_id"])
-        yield {**row, "path": copy_picture(folder / row["path"], shop, Path(row["path"]).name)}
+        yield {**row, "path": copy_picture(folder / row["path"], shop, row["path"])}
         progress.advance()
 
 

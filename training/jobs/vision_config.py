@@ -25,7 +25,7 @@ class AugmentationConfig(BaseModel):
         default=None,
         ge=0,
         le=2,
-        description=f"times {', '.join(SCALED)}; by default epochs / {FULL_STRENGTH_EPOCHS}, at most 1",
+        description=f"times {', '.join(SCALED)}; None: epochs / {FULL_STRENGTH_EPOCHS} up to 1",
     )
     flip: bool = True
     zoom: float = Field(default=0.25, ge=0, lt=1, description="share of the side that is cut off or added, at most")
@@ -53,7 +53,7 @@ class DetectorConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     enabled: bool = True
-    side: int = Field(default=192, ge=64, le=1024)
+    side: int = Field(default=256, ge=64, le=1024, multiple_of=32)
     channels: int = Field(default=64, ge=8, le=512, multiple_of=8)
     epochs: int = Field(default=40, ge=1, description="fewer where `epochs` of the whole training says so")
     learning_rate: float = Field(default=2e-3, gt=0)

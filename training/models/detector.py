@@ -18,7 +18,7 @@ from training.models.detector_network import DetectorNetwork
 from training.models.embedding_network import pixels_of
 
 WEIGHTS_FILE = "detector.safetensors"
-LARGEST_OVERLAP = 0.65
+LARGEST_OVERLAP = 0.5
 CANDIDATES = 300
 
 
