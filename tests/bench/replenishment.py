@@ -19,15 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from record import Recording
 from running_shop import run
+from supplied_shops import REVIEW_WEEKS, WEEK_DAYS, Trade, of_sample, of_shop
 
 from training.contracts.shop import Shop
 from training.datasets.sample import generate
-from training.features.demand import Bools, Floats, Panel, fill
-from training.features.stockouts import recovered
+from training.features.demand import Floats, Panel, fill
 from training.jobs.forecaster import JOB, ForecasterConfig, ForecasterData
 from training.jobs.forecaster_task import task_of
 from training.jobs.job import LocalReport
@@ -36,8 +34,6 @@ from training.models.inventory_simulation import Costs, Outcome, clairvoyant, pl
 from training.models.replenishment import demand_over, deviations_of, quantiles
 
 MEMBERS = ("last_value", "seasonal_naive", "median_26", "seasonal_mean", "price_regression", "lightgbm")
-WEEK_DAYS = 7.0
-REVIEW_WEEKS = 1
 MEAN_WEEKS = 4
 WARM_UP_WEEKS = 4
 """Of the held-out weeks, left out of cost and fill rate: they live on the stock that a shop starts with."""
@@ -46,34 +42,6 @@ LEVELS = (0.2, 0.35, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.88, 0.91, 0.93, 0.95, 0.9
           0.999, 0.9995, 0.9999, 0.99999)  # fmt: skip
 COVERS = tuple(np.round(np.geomspace(0.6, 8.0, len(LEVELS)), 4).tolist())
 COSTS = Costs()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Trade:
-    """A shop to be supplied: `panel` holds what sold, wanted_SP what was asked for, on the same weeks.
-
-    `censored_SP`: weeks that sold out; the policies see them raised to what the weeks before and around them let
-    expect, by what had sold at the time of ordering. on_hand_S: stock at the start of the held-out weeks.
-    """
-
-    panel: Panel
-    wanted_SP: Floats
-    censored_SP: Bools | None
-    on_hand_S: Floats | None
-    lead_weeks: int
-    country: str | None
-
-    @property
-    def protected_weeks(self) -> int:
-        """From an order until the next one's delivery."""
-        return self.lead_weeks + REVIEW_WEEKS
-
-    def until(self, origin: int) -> Panel:
-        """What is known when week `origin` has ended."""
-        known = self.panel.until(origin)
-        if self.censored_SP is None:
-            return known
-        return recovered(known, self.censored_SP & np.isfinite(known.demand_SP))
 
 
 Foreseen = tuple[Floats, Floats]
@@ -231,67 +199,38 @@ def _at(traced: dict[str, list[dict[str, float]]], rate: float, knowing_cost: fl
     }  # fmt: skip
 
 
-def of_shop(shop: Shop, config: ForecasterConfig, *, lead_weeks: int) -> Trade:
-    """A shop that never ran out, as far as is known: what sold was all that was asked for."""
-    data = JOB.load(shop, config)
-    return Trade(
-        panel=data.panel, wanted_SP=data.panel.demand_SP, censored_SP=None, on_hand_S=None, lead_weeks=lead_weeks,
-        country=data.country,
-    )  # fmt: skip
-
-
-def of_sample(path: Path, config: ForecasterConfig) -> Trade:
-    """The sample shop: what people wanted is its hidden truth, lead time and stock are its inventory table's."""
-    data = JOB.load(Shop(path), config)
-    sold = np.isfinite(data.panel.demand_SP).any(1)
-    panel = data.panel.take(np.flatnonzero(sold))
-    cut = int(task_of(panel, config.horizon, config.origins).cut_S[0])
-    truth = pq.read_table(path / "truth" / "demand.parquet")
-    wanted_N = truth["wanted"].to_numpy() + truth["panel_units"].to_numpy()
-    inventory = Shop(path).table("inventory", ["item_id", "timestamp", "on_hand", "lead_time_days"])
-    on_hand_SP = _placed(panel, inventory, inventory["on_hand"].to_numpy())
-    return Trade(
-        panel=replace(panel, demand_SP=panel.sold_SP, sold_SP=None, censored_SP=None),
-        wanted_SP=_placed(panel, truth, wanted_N),
-        censored_SP=panel.censored_SP,
-        on_hand_S=on_hand_SP[:, cut + 1 - panel.first],
-        lead_weeks=round(float(np.median(inventory["lead_time_days"].to_numpy())) / WEEK_DAYS),
-        country=data.country,
-    )
-
-
-def _placed(panel: Panel, table: Any, values_N: Floats) -> Floats:
-    """Values of a table's rows, by item and timestamp, on the panel's series and weeks."""
-    row_of = {item_id: row for row, item_id in enumerate(panel.series.item_id)}
-    row_N = np.array([row_of.get(item_id, -1) for item_id in table["item_id"].to_pylist()])
-    times_us_N = table["timestamp"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
-    column_N = panel.frequency.period(times_us_N) - panel.first
-    placed_SP = np.full(panel.demand_SP.shape, np.nan)
-    kept = (row_N >= 0) & (column_N >= 0) & (column_N < placed_SP.shape[1])
-    placed_SP[row_N[kept], column_N[kept]] = values_N[kept]
-    return placed_SP
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dominicks", type=Path, required=True, help="a folder of the dominicks-oj format")
+    parser.add_argument("--sample", type=Path, help="a generated sample shop; without it one is generated")
+    parser.add_argument("--series", type=int, help="of each shop, drawn at random; by default all")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     recording = Recording("replenishment", seeds=[options.seed])
     config = ForecasterConfig(
         seed=options.seed, horizon=4, origins=24, members=MEMBERS, covariate_control=False, epochs=0
     )
+    figures: dict[str, Any] = {"costs": {"holding_a_unit_week": COSTS.holding, "shortage_a_unit": COSTS.shortage}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run(folder / "home", "data", "import", "dominicks-oj", "--from", str(options.dominicks),
             "--out", str(folder / "oj"))  # fmt: skip
-        generate(folder / "sample", size="small", seed=options.seed, images=False)
-        figures = {
-            "costs": {"holding_a_unit_week": COSTS.holding, "shortage_a_unit": COSTS.shortage},
-            "dominicks_oj": compare(of_shop(Shop(folder / "oj"), config, lead_weeks=1), config, folder / "oj_fit"),
-            "sample": compare(of_sample(folder / "sample", config), config, folder / "sample_fit"),
-        }
+        oj = drawn(of_shop(Shop(folder / "oj"), config, lead_weeks=1), options.series, options.seed)
+        figures["dominicks_oj"] = compare(oj, config, folder / "oj_fit")
+        recording.write(figures)
+        if not options.sample:
+            generate(folder / "sample", size="small", seed=options.seed, images=False)
+        sample = drawn(of_sample(options.sample or folder / "sample", config), options.series, options.seed)
+        figures["sample"] = compare(sample, config, folder / "sample_fit")
     recording.write(figures)
+
+
+def drawn(trade: Trade, series: int | None, seed: int) -> Trade:
+    """So many of its series at random, in their order; all where None."""
+    count = len(trade.panel)
+    if series is None or series >= count:
+        return trade
+    return trade.take(np.sort(np.random.default_rng(seed).choice(count, series, replace=False)))
 
 
 if __name__ == "__main__":
