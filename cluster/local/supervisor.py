@@ -105,12 +105,22 @@ class Supervisor:
 
     def _start_training(self, shop: Shop) -> None:
         """Train the first job without a champion that has not failed yet."""
+        self._pass_over_unfit(shop)
         waiting = [job for job in self._untrained(shop) if job not in self.failed_jobs]
         if self.trainer is not None or not waiting:
             return
         print(f"training {waiting[0]} on {shop.path}", file=sys.stderr, flush=True)
         self.trainer = train_in_background(waiting[0], shop.path, answer=self.home.run / f"train-{waiting[0]}.json")
         self._save(phase="serving" if self.state.phase == "serving" else "training", training=waiting[0])
+
+    def _pass_over_unfit(self, shop: Shop) -> None:
+        """Note the jobs that the shop has no table for; without events the recommender's own error is said."""
+        from training.jobs.registry import TABLES
+
+        for job in self._untrained(shop):
+            if job != "recommender" and job not in self.failed_jobs and not shop.has(TABLES[job]):
+                self.failed_jobs.add(job)
+                self._save(unfit={**self.state.unfit, job: f"the shop has no {TABLES[job]} table"})
 
     def _reap_training(self, shop: Shop) -> None:
         """Note how a finished training ended and start the next; without a recommender there is nothing to serve."""

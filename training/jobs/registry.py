@@ -15,6 +15,10 @@ MODULES = {
 }
 
 
+TABLES = {"recommender": "events", "ranker": "events", "vision": "images", "forecaster": "sales"}
+"""By job the table that it cannot do without."""
+
+
 class _Jobs(Mapping[str, Job]):
     def __getitem__(self, name: str) -> Job:
         job: Job = importlib.import_module(MODULES[name]).JOB
