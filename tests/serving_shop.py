@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -102,6 +103,15 @@ class Home:
     @property
     def bundles(self) -> BundleStore:
         return BundleStore(self.root / "bundles")
+
+    def copied(self, root: Path) -> Home:
+        """Another home with what this one has published and stored."""
+        root.mkdir()
+        for name in ("bundles", "releases"):
+            shutil.copytree(self.root / name, root / name)
+        for file in self.root.glob("state.sqlite*"):
+            shutil.copy(file, root / file.name)
+        return Home(root, self.shop, self.fitted)
 
     def publish(self) -> Manifest:
         """One more version of the same fit, as champion."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,13 +25,7 @@ def trained_home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture
 def home(trained_home: Home, tmp_path: Path) -> Home:
     """A home of the test's own, with a champion."""
-    root = tmp_path / "home"
-    root.mkdir()
-    for name in ("bundles", "releases"):
-        shutil.copytree(trained_home.root / name, root / name)
-    for file in trained_home.root.glob("state.sqlite*"):
-        shutil.copy(file, root / file.name)
-    return Home(root, trained_home.shop, trained_home.fitted)
+    return trained_home.copied(tmp_path / "home")
 
 
 @pytest.fixture

@@ -27,9 +27,10 @@ MEMORY_BOUND_MB = 700
 
 
 @pytest.fixture(scope="module")
-def seeing(trained_home: Home) -> Iterator[Serving]:
-    publish_vision(trained_home)
-    serving = serve_in_process(trained_home.config(watch_period_s=0.02))
+def seeing(trained_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    home = trained_home.copied(tmp_path_factory.mktemp("photos") / "home")
+    publish_vision(home)
+    serving = serve_in_process(home.config(watch_period_s=0.02))
     serving.load_champion()
     yield serving
     serving.live.close()
