@@ -39,7 +39,7 @@ def http(home: Home, own_ray: None) -> Iterator[httpx.Client]:
     two = DeploymentsConfig(visual_search=DeploymentConfig(num_cpus=0.2, min_replicas=2, max_replicas=2))
     with serve_on_ray(home, two) as url, httpx.Client(base_url=url, timeout=60) as client:
         client.headers["X-Timeout-Ms"] = "30000"
-        wait_until(lambda: client.get("/readyz").json().get("missing") == ["ranker"], timeout_s=120)
+        wait_until(lambda: "vision" not in client.get("/readyz").json().get("missing", ["vision"]), timeout_s=120)
         yield client
 
 
