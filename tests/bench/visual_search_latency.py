@@ -36,6 +36,7 @@ from training.models.visual_search import VisualSearch
 CLIENTS, ROUNDS, PHOTOS = 32, 3, 24
 ITEMS, ARTICLES = 10, 5
 BAR_LATENCY, BAR_BATCHING = 1.5, 2.0
+READY_WITHIN_S = 120.0
 
 
 def drawn_photos(count: int) -> list[bytes]:
@@ -99,7 +100,10 @@ def serving(config: ServingConfig) -> Any:
 def wait_for(url: str, body: dict[str, Any]) -> None:
     import httpx
 
-    while httpx.post(url, json=body, timeout=60, headers={"X-Timeout-Ms": "30000"}).status_code != 200:
+    deadline_s = time.monotonic() + READY_WITHIN_S
+    while (answer := httpx.post(url, json=body, timeout=60, headers={"X-Timeout-Ms": "30000"})).status_code != 200:
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"no answer within {READY_WITHIN_S:.0f} s: {answer.status_code} {answer.text[:200]}")
         time.sleep(0.2)
 
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from training.contracts.shop import Shop
 from training.features.demand import Bools, Floats, Panel
 
-NEIGHBOURS, MOST_LIFT = 8, 3.0
+NEIGHBOURS, LEAST_KNOWN, MOST_LIFT = 8, 3, 3.0
 SOLD_OUT = 0.98
 """Of the stock at the period's start: what sold beyond it left the shelf empty."""
 
@@ -36,10 +36,10 @@ def stockout_mask(shop: Shop, panel: Panel) -> Bools:
 
 
 def recovered(panel: Panel, censored_SP: Bools) -> Panel:
-    """The panel with censored demand raised to what neighbouring periods let expect; `sold_SP` keeps what was sold.
+    """The panel with censored demand raised to what the periods before it let expect; `sold_SP` keeps what was sold.
 
-    The expectation is the median of the uncensored periods around; never below what sold, never beyond three times the
-    series' usual demand.
+    The expectation is the median of the last uncensored periods before, so that nothing of a later one gets into a
+    forecast's past; never below what sold, never beyond three times the demand that was usual until then.
     """
     sold_SP = panel.demand_SP
     open_SP = np.where(censored_SP, np.nan, sold_SP)
@@ -52,10 +52,9 @@ def recovered(panel: Panel, censored_SP: Bools) -> Panel:
 def _wanted(sold_P: Floats, open_P: Floats, censored_P: Bools) -> Floats:
     known = np.flatnonzero(np.isfinite(open_P))
     wanted_P = sold_P.copy()
-    if len(known) < 3:
-        return wanted_P
-    most = MOST_LIFT * float(np.median(open_P[known]))
     for place in np.flatnonzero(censored_P):
-        near = known[np.argsort(np.abs(known - place), kind="stable")[:NEIGHBOURS]]
-        wanted_P[place] = max(sold_P[place], min(float(np.median(open_P[near])), most))
+        before = known[known < place]
+        if len(before) >= LEAST_KNOWN:
+            most = MOST_LIFT * float(np.median(open_P[before]))
+            wanted_P[place] = max(sold_P[place], min(float(np.median(open_P[before[-NEIGHBOURS:]])), most))
     return wanted_P

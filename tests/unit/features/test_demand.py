@@ -120,7 +120,7 @@ def test_holidays_fall_into_their_weeks() -> None:
     assert calendar_features(week, monday, "US")["holidays"].tolist() == [1.0, 0.0]
 
 
-def test_sold_out_weeks_are_raised_to_their_neighbours_and_still_judged_as_sold(tmp_path: Path) -> None:
+def test_sold_out_weeks_are_raised_to_those_before_and_still_judged_as_sold(tmp_path: Path) -> None:
     panel = small_panel(tmp_path)
     censored_SP = np.zeros(panel.demand_SP.shape, np.bool_)
     censored_SP[2, 40] = True
@@ -129,3 +129,13 @@ def test_sold_out_weeks_are_raised_to_their_neighbours_and_still_judged_as_sold(
     assert whole.demand_SP[2, 40] == pytest.approx(np.median(np.delete(panel.demand_SP[2, 36:45], 4)), rel=0.5)
     assert whole.actual(whole.first + 39, 1)[2, 0] == 1.0
     assert whole.wanted(whole.first + 39, 1)[2, 0] > 20
+
+
+def test_what_sells_later_does_not_change_what_was_wanted_before(tmp_path: Path) -> None:
+    panel = small_panel(tmp_path)
+    censored_SP = np.zeros(panel.demand_SP.shape, np.bool_)
+    censored_SP[2, 40] = True
+    panel.demand_SP[2, 40] = 1.0
+    before = recovered(panel, censored_SP).demand_SP[2, :41].copy()
+    panel.demand_SP[2, 41:] *= 100
+    np.testing.assert_array_equal(recovered(panel, censored_SP).demand_SP[2, :41], before)

@@ -7,6 +7,7 @@ the recursions of additive and multiplicative errors are the same in terms of th
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -22,7 +23,7 @@ LONGEST, LEAST, LONGEST_SEASON = 260, 8, 24
 PARAMETERS = ("alpha", "beta", "gamma", "phi", "level", "trend", "drift", "count", "intercept", "multiplicative")
 
 
-class _Smoothing:
+class _Smoothing(ABC):
     """A row of numbers a series, as of the end of its training data; a series without gets its recent median."""
 
     name = ""
@@ -48,8 +49,9 @@ class _Smoothing:
         return cls([window.series.series_id[row] for row in rows], window.origin_S[rows], numbers, seasons)
 
     @staticmethod
+    @abstractmethod
     def fit_block(histories: Sequence[Floats], season: int) -> list[dict[str, Any] | None]:
-        raise NotImplementedError
+        """Of each history its PARAMETERS and `seasonal`; None where it cannot be fitted."""
 
     def forecast(self, window: Window) -> Floats:
         out_SH = np.repeat(recent_median(window)[:, None], window.horizon, axis=1)
