@@ -21,8 +21,11 @@ class Augmentation:
         self.config = config
 
     def __call__(self, x_BCHW: Tensor, chance: Generator) -> Tensor:
-        moved_BCHW = moved(x_BCHW, random_views(len(x_BCHW), self.config, chance))
-        return self._hidden(self._lit(moved_BCHW, chance), chance).contiguous(memory_format=torch.channels_last)
+        return self.lit(moved(x_BCHW, random_views(len(x_BCHW), self.config, chance)), chance)
+
+    def lit(self, x_BCHW: Tensor, chance: Generator) -> Tensor:
+        """From where it is seen, in another light and partly hidden."""
+        return self._hidden(self._lit(x_BCHW, chance), chance).contiguous(memory_format=torch.channels_last)
 
     def _lit(self, x_BCHW: Tensor, chance: Generator) -> Tensor:
         count, config = len(x_BCHW), self.config
@@ -80,8 +83,14 @@ def random_views(count: int, config: AugmentationConfig, chance: Generator) -> T
 
 
 def moved(x_BCHW: Tensor, theta_B23: Tensor) -> Tensor:
+    """What lies beyond the picture is as its edge."""
+    return warped(x_BCHW, theta_B23, "border")
+
+
+def warped(x_BCHW: Tensor, theta_B23: Tensor, beyond: str) -> Tensor:
+    """`beyond`: what lies outside of the picture, border or zeros."""
     grid_BHW2 = functional.affine_grid(theta_B23.to(x_BCHW), list(x_BCHW.shape), align_corners=False)
-    return functional.grid_sample(x_BCHW, grid_BHW2, padding_mode="border", align_corners=False)
+    return functional.grid_sample(x_BCHW, grid_BHW2, padding_mode=beyond, align_corners=False)
 
 
 def _placed(boxes_N4: Tensor, theta_23: Tensor) -> Tensor:

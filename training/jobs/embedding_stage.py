@@ -10,6 +10,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from training.jobs.augmentation import Augmentation
+from training.jobs.compositions import chosen, composed
+from training.jobs.cutouts import opacity
 from training.jobs.metric_heads import MetricHead, view_contrast
 from training.jobs.norm_statistics import settled
 from training.jobs.pictures import Pictures
@@ -18,7 +20,7 @@ from training.jobs.vision_config import VisionConfig
 from training.jobs.workers import Workers
 from training.metrics import Floats, Ints
 from training.models.backbone import build_backbone
-from training.models.embedding_network import EmbeddingNetwork, pixels_of
+from training.models.embedding_network import EmbeddingNetwork, Pixels, pixels_of
 
 SETTLING_STEPS = 24
 
@@ -47,14 +49,15 @@ class EmbeddingStage:
         self.head = MetricHead(len(labels), config)
         self.module = nn.ModuleDict({"network": self.network, "head": self.head})
         self.epochs, self.learning_rate = config.epochs_for(views * len(train)), config.learning_rate
-        self.augmentation = Augmentation(config.augmentation.within(self.epochs))
+        self.augmentation = Augmentation(config.augmentation.within(self.epochs, views))
         self.pictures_per_step = min(config.pictures_per_step, max(2, len(train) // workers.size))
         self.steps_per_epoch = max(1, len(train) // (self.pictures_per_step * workers.size))
 
     def losses(self, epoch: int, chance: Generator, rng: np.random.Generator) -> Iterator[Tensor]:
         for places_B in self._own_steps(epoch):
-            x_BCHW, kept_B = self._pixels(places_B)
-            yield self._loss(x_BCHW, torch.from_numpy(self.codes_N[kept_B]).to(self.workers.device), chance, rng)
+            squares, kept_B = self.train.readable(places_B)
+            targets_B = torch.from_numpy(self.codes_N[kept_B]).to(self.workers.device)
+            yield self._loss(squares, targets_B, chance, rng)
 
     def _own_steps(self, epoch: int) -> Iterator[Ints]:
         """The same order on every worker, of which each takes its part."""
@@ -64,23 +67,38 @@ class EmbeddingStage:
             first = (step * size + self.workers.rank) * each
             yield order_N[np.arange(first, first + each) % len(order_N)]
 
-    def _pixels(self, places_B: Ints) -> tuple[Tensor, Ints]:
-        squares, kept_B = self.train.readable(places_B)
-        return pixels_of(squares).to(self.workers.device), kept_B
-
-    def _loss(self, x_BCHW: Tensor, targets_B: Tensor, chance: Generator, rng: np.random.Generator) -> Tensor:
+    def _loss(self, squares: Pixels, targets_B: Tensor, chance: Generator, rng: np.random.Generator) -> Tensor:
         if self.views > 1:
-            views_NCHW = torch.cat([self.augmentation(x_BCHW, chance) for _ in range(self.views)])
             targets_N = targets_B.repeat(self.views)
-            e_ND = self.network(views_NCHW).float()
+            e_ND = self.network(torch.cat(self._seen(squares, self.views, chance))).float()
             return self.head(e_ND, targets_N) + self.config.contrast * view_contrast(e_ND, targets_N)
         share = float(rng.beta(self.augmentation.config.mixup, self.augmentation.config.mixup)) if self._mixes else 1.0
-        seen_BCHW = self.augmentation(x_BCHW, chance)
+        (seen_BCHW,) = self._seen(squares, 1, chance)
         partner_B = torch.randperm(len(targets_B), generator=chance).to(targets_B.device)
         mixed_BCHW = seen_BCHW if share == 1.0 else seen_BCHW.lerp(seen_BCHW[partner_B], 1 - share)
         e_BD = self.network(mixed_BCHW).float()
         loss: Tensor = share * self.head(e_BD, targets_B)
         return loss if share == 1.0 else loss + (1 - share) * self.head(e_BD, targets_B[partner_B])
+
+    def _seen(self, squares: Pixels, views: int, chance: Generator) -> list[Tensor]:
+        """Views of each picture; a share of those of articles that can be cut out are composed."""
+        x_BCHW, share = pixels_of(squares).to(self.workers.device), self.augmentation.config.composed
+        if not share:
+            return [self.augmentation(x_BCHW, chance) for _ in range(views)]
+        opacity_B1HW = torch.from_numpy(np.stack([opacity(square) for square in squares]))[:, None].to(x_BCHW)
+        cut_B = opacity_B1HW.amax(dim=(1, 2, 3)).cpu() > 0
+        return [
+            self._composed(x_BCHW, opacity_B1HW, cut_B & chosen(len(cut_B), share, chance), chance)
+            for _ in range(views)
+        ]
+
+    def _composed(self, x_BCHW: Tensor, opacity_B1HW: Tensor, places_B: Tensor, chance: Generator) -> Tensor:
+        """Views as usual, but composed ones at these places."""
+        seen_BCHW = self.augmentation(x_BCHW, chance)
+        if places_B.any():
+            scenes_PCHW = composed(x_BCHW[places_B], opacity_B1HW[places_B], chance)
+            seen_BCHW[places_B] = self.augmentation.lit(scenes_PCHW, chance)
+        return seen_BCHW
 
     @property
     def _mixes(self) -> bool:
@@ -92,7 +110,7 @@ class EmbeddingStage:
             for places_B in self._settling_steps():
                 squares, kept_B = self.train.batch(places_B)
                 if len(kept_B) > 1:
-                    self.network(self.augmentation(pixels_of(squares).to(self.workers.device), chance))
+                    self.network(self._seen(squares, 1, chance)[0])
 
     def _settling_steps(self) -> list[Ints]:
         order_N = np.random.default_rng(0).permutation(len(self.train))

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from training.features.images import ImageFault, Picture, crop, squared
+from training.jobs.cutouts import foreground
 from training.jobs.pictures import Shot, read_picture
 from training.jobs.vision_data import Scene
 from training.metrics import Floats
@@ -19,7 +20,6 @@ from training.models.detector import around_picture
 KEPT_PHOTOS, KEPT_ARTICLES = 2048, 8192
 PASTED = 5
 LEAST_SHARE, MOST_SHARE = 0.15, 0.6
-BACKGROUND_GAP = 24.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,14 +100,3 @@ def _pasted(scene: Image.Image, picture: Picture, rng: np.random.Generator) -> t
     scene.paste(article, (left, top), Image.fromarray((shape_HW * 255).astype(np.uint8)))
     rows, columns = np.flatnonzero(shape_HW.any(axis=1)), np.flatnonzero(shape_HW.any(axis=0))
     return (left + columns[0], top + rows[0], left + columns[-1] + 1.0, top + rows[-1] + 1.0)
-
-
-def foreground(picture: Picture) -> np.ndarray:
-    """Where a picture differs from the colour of its edge; everywhere where hardly any of it does."""
-    edge_E3 = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]]).astype(np.float32)
-    colour_3 = np.median(edge_E3, axis=0)
-    plain = np.abs(edge_E3 - colour_3).max(axis=1) < BACKGROUND_GAP
-    shape_HW = np.abs(picture.astype(np.float32) - colour_3).max(axis=2) >= BACKGROUND_GAP
-    if plain.mean() < 0.5 or shape_HW.mean() < 0.05:
-        return np.ones_like(shape_HW)
-    return shape_HW

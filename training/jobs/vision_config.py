@@ -12,6 +12,7 @@ from training.models.graph_reranking import RerankConfig
 
 MORE_VIEWS_BELOW = 8.0
 SCALED = ("zoom", "turn", "stretch", "light", "tint", "cutout")
+COMPOSED = 0.75
 FULL_STRENGTH_EPOCHS, LEAST_MIXED_STRENGTH = 40, 0.5
 FEWEST_EPOCHS, MOST_EPOCHS, VIEWS = 12, 60, 200_000
 
@@ -27,7 +28,10 @@ class AugmentationConfig(BaseModel):
         le=2,
         description=f"times {', '.join(SCALED)}; None: epochs / {FULL_STRENGTH_EPOCHS} up to 1",
     )
-    flip: bool = True
+    flip: bool | None = Field(
+        default=None,
+        description="None: where a picture has one view; few pictures tell articles that mirror each other",
+    )
     zoom: float = Field(default=0.25, ge=0, lt=1, description="share of the side that is cut off or added, at most")
     shift: float = Field(default=0.08, ge=0, lt=1, description="share of the side")
     turn: float = Field(default=10.0, ge=0, le=180, description="degrees, either way")
@@ -38,13 +42,24 @@ class AugmentationConfig(BaseModel):
     mixup: float = Field(
         default=0.2, ge=0, description=f"alpha of mixing two pictures; none at strengths below {LEAST_MIXED_STRENGTH}"
     )
+    composed: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="share of views that show an article of a plain background before another one; "
+        f"None: {COMPOSED} where a picture has several views, else 0",
+    )
 
-    def within(self, epochs: int) -> AugmentationConfig:
+    def within(self, epochs: int, views: int = 1) -> AugmentationConfig:
         """As strong as so many epochs bear: what is seen a dozen times is not yet known by heart."""
         strength = self.strength if self.strength is not None else min(1.0, epochs / FULL_STRENGTH_EPOCHS)
         scaled = {name: strength * getattr(self, name) for name in SCALED}
         mixup = self.mixup if strength >= LEAST_MIXED_STRENGTH else 0.0
-        return self.model_copy(update={**scaled, "mixup": mixup, "strength": 1.0})
+        for_views = {
+            "flip": views == 1 if self.flip is None else self.flip,
+            "composed": COMPOSED * (views > 1) if self.composed is None else self.composed,
+        }
+        return self.model_copy(update={**scaled, **for_views, "mixup": mixup, "strength": 1.0})
 
 
 class DetectorConfig(BaseModel):

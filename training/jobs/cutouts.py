@@ -1,0 +1,36 @@
+"""Articles photographed on a plain background, without it."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from training.features.images import Picture
+from training.metrics import Bools, Floats
+
+BACKGROUND_GAP = 24.0
+LEAST_PLAIN, LEAST_SHAPE, MOST_SHAPE = 0.9, 0.05, 0.9
+EDGE_BLUR_PX = 0.6
+
+
+def foreground(picture: Picture, *, least_plain: float = 0.5) -> Bools:
+    """shape_HW: where a picture differs from the colour of its edge.
+
+    Everywhere where hardly any of it does, or where less than `least_plain` of the edge has one colour.
+    """
+    edge_E3 = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]]).astype(np.float32)
+    colour_3 = np.median(edge_E3, axis=0)
+    plain = np.abs(edge_E3 - colour_3).max(axis=1) < BACKGROUND_GAP
+    shape_HW: Bools = np.abs(picture.astype(np.float32) - colour_3).max(axis=2) >= BACKGROUND_GAP
+    if plain.mean() < least_plain or shape_HW.mean() < LEAST_SHAPE:
+        return np.ones_like(shape_HW)
+    return shape_HW
+
+
+def opacity(square: Picture) -> Floats:
+    """opacity_HW from 0 to 1 of the article in a picture, holes filled, its edge soft; 0 where it cannot be told."""
+    shape_HW = foreground(square, least_plain=LEAST_PLAIN)
+    if shape_HW.mean() > MOST_SHAPE:
+        return np.zeros(shape_HW.shape, np.float32)
+    soft_HW: Floats = ndimage.gaussian_filter(ndimage.binary_fill_holes(shape_HW).astype(np.float32), EDGE_BLUR_PX)
+    return soft_HW
