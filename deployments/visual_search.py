@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from deployments.item_masks import ItemMasks
 from deployments.live import LiveShop
 from deployments.messages import Article, PhotoQuery, Refused, Seen, Wordless
 from deployments.photos import PhotoReader
-from deployments.selection import Selection
 from deployments.state.images import ImageEntry
 from training.bundles.manifest import Manifest
 from training.features.images import Box, ImageFault, Picture, crop
+from training.models.gallery import Shown
 from training.models.mixed_search import MixedSearch
-from training.models.visual_search import Found, VisualSearch
+from training.models.visual_search import VisualSearch
 
 LOGGER = logging.getLogger("shopkeeper.visual_search")
 PAGE_IMAGES, PAGE_TEXTS = 16, 64
@@ -42,7 +43,7 @@ class PhotoSearch:
 
     def __init__(self, model: VisualSearch, live: LiveShop, *, from_seq: int) -> None:
         self.model, self.live = model, live
-        self.photos = PhotoReader()
+        self.photos, self._masks = PhotoReader(), ItemMasks(live)
         self._seq, self._texts_seq = from_seq, from_seq
         self._lock = threading.Lock()
 
@@ -79,10 +80,10 @@ class PhotoSearch:
         """What is looked at in all of the photos shares one pass of the model."""
         age_ms = self.live.age_ms()
         pictures = self.photos.read_all([query.data for query in queries])
+        views = [self._views(query, picture) for query, picture in zip(queries, pictures, strict=True)]
+        looked_at = [view.picture for found in views for view in found]
+        vectors = iter(self.model.embed(looked_at) if looked_at else ())
         with self._lock:
-            views = [self._views(query, picture) for query, picture in zip(queries, pictures, strict=True)]
-            looked_at = [view.picture for found in views for view in found]
-            vectors = iter(self.model.embed(looked_at) if looked_at else ())
             return [
                 Refused(query.version, picture.kind, picture.reason, age_ms)
                 if isinstance(picture, ImageFault)
@@ -100,24 +101,20 @@ class PhotoSearch:
         return [*found, View(WHOLE, None, 1.0, picture)]
 
     def _answer(self, query: PhotoQuery, views: list[View], vectors_VD: np.ndarray, age_ms: float) -> Seen | Wordless:
-        if query.text and self.model.texts is None:
+        texts = self.model.texts
+        if query.text and texts is None:
             return Wordless(query.version, age_ms)
-        search: Callable[..., list[Found]] = self.model.search
-        if query.text and self.model.texts is not None:
-            search = MixedSearch(self.model, self.model.texts.encode([query.text])[0], query.text_weight)
-        nearest = search(vectors_VD, query.most_items, self._allowed(query.filter))
+        pictures_S = self._masks.allowed(query.filter, self.model.gallery.slot_items)
+        if query.text and texts is not None:
+            mixed = MixedSearch(self.model, texts.encode([query.text])[0], query.text_weight)
+            texts_T = self._masks.allowed(query.filter, texts.index.ids)
+            nearest = mixed(vectors_VD, query.most_items, pictures_S, texts_T)
+        else:
+            nearest = self.model.search(vectors_VD, query.most_items, pictures_S)
         articles = [
             Article(view.box, view.label, view.score, items) for view, items in zip(views, nearest, strict=True)
         ]
         return Seen(query.version, articles, age_ms)
-
-    def _allowed(self, filter_text: str | None) -> Callable[[str], bool] | None:
-        """What may be shown now; a shop that never had a catalogue shows whatever its pictures are labelled with."""
-        view = self.live.view
-        if view.seq == 0 and filter_text is None:
-            return None
-        mask = Selection.of(self.live, filter_text).row_mask(view)
-        return lambda item_id: (row := view.row_of.get(item_id)) is not None and bool(mask[row])
 
     def _take(self, entries: Sequence[ImageEntry]) -> None:
         """Pictures to be added, or one word that an item's are gone."""
@@ -125,16 +122,18 @@ class PhotoSearch:
             with self._lock:
                 self.model.delete_item(entries[0].item_id)
             return
-        fresh = [entry for entry in entries if entry.image_id not in self.model.image_items]
+        fresh = [entry for entry in entries if entry.image_id not in self.model.gallery]
         pictures = self.photos.read_all([entry.data or b"" for entry in fresh])
-        readable = {}
+        shown, readable = dict[str, Shown](), list[Picture]()
         for entry, picture in zip(fresh, pictures, strict=True):
             if isinstance(picture, ImageFault):
                 LOGGER.error("picture %s of item %s is left out: %s", entry.image_id, entry.item_id, picture)
             else:
-                readable[entry.image_id] = (entry.item_id, picture)
+                shown[entry.image_id] = Shown(entry.item_id)
+                readable.append(picture)
+        vectors_ND = self.model.embed(readable)
         with self._lock:
-            self.model.upsert_images(readable)
+            self.model.upsert(shown, vectors_ND)
 
 
 def _runs(entries: Sequence[ImageEntry]) -> Iterator[list[ImageEntry]]:

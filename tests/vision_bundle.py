@@ -15,6 +15,7 @@ from training.bundles.store import new_version
 from training.features.images import Picture, open_picture
 from training.models.backbone import BackboneConfig, build_backbone
 from training.models.embedding_network import EmbeddingNetwork, NetworkEmbedder
+from training.models.gallery import Shown
 from training.models.graph_reranking import RerankConfig
 from training.models.item_texts import ItemTexts
 from training.models.visual_search import VisualSearch
@@ -27,12 +28,15 @@ def item_picture(number: int) -> bytes:
     return encoded(photo(96, seed=number), "PNG")
 
 
-def pictures() -> dict[str, tuple[str, Picture]]:
-    """One picture of every item by image id."""
-    return {
-        f"p{number:02d}": (f"i{number:02d}", open_picture(item_picture(number)))
-        for number in range(BRANDS * ITEMS_EACH)
-    }
+def pictures() -> dict[str, Picture]:
+    """One picture of every item by image id: p00 of i00."""
+    return {f"p{number:02d}": open_picture(item_picture(number)) for number in range(BRANDS * ITEMS_EACH)}
+
+
+def take_pictures(model: VisualSearch) -> None:
+    """Put `pictures` into its index."""
+    shown = {image_id: Shown(image_id.replace("p", "i")) for image_id in pictures()}
+    model.upsert(shown, model.embed(list(pictures().values())))
 
 
 def untrained(*, side: int = SIDE) -> VisualSearch:
@@ -48,7 +52,7 @@ def untrained(*, side: int = SIDE) -> VisualSearch:
 def publish_vision(home: Home, *, texts: ItemTexts | None = None, **changes: object) -> Manifest:
     """One more visual search over the shop's pictures, as champion."""
     model, folder = untrained(), home.root / f"vision-{new_version()}"
-    model.upsert_images(pictures())
+    take_pictures(model)
     model.texts = texts
     model.save(folder)
     like = home.bundles.manifest(SHOP_ID, "recommender", home.bundles.versions(SHOP_ID, "recommender")[-1])

@@ -19,6 +19,7 @@ from training.models.backbone import build_backbone
 from training.models.detector import Detector
 from training.models.detector_network import DetectorNetwork
 from training.models.embedding_network import EmbeddingNetwork, NetworkEmbedder
+from training.models.gallery import Shown
 from training.models.visual_search import VisualSearch
 
 SHOP_ID, SIDE, IMAGES = "pictures", 96, 2_000
@@ -38,7 +39,7 @@ def untrained(images: int = IMAGES) -> VisualSearch:
     )
     vectors_ND = np.random.default_rng(0).normal(size=(images, config.dim)).astype(np.float32)
     vectors_ND /= np.linalg.norm(vectors_ND, axis=1, keepdims=True)
-    model.fill({f"p{number}": f"i{number}" for number in range(images)}, vectors_ND)
+    model.fill({f"p{number}": Shown(f"i{number}") for number in range(images)}, vectors_ND)
     return model
 
 
@@ -63,5 +64,5 @@ def publish_shop(model: VisualSearch, root: Path) -> None:
     BundleStore(config.bundles).publish(root / "bundle", manifest)
     Registry(config.releases, SHOP_ID).promote("vision", manifest.version)
     store = open_store(config.state, SHOP_ID)
-    store.upsert_items([{"item_id": item_id, "stock": 1} for item_id in sorted(set(model.image_items.values()))])
+    store.upsert_items([{"item_id": item_id, "stock": 1} for item_id in sorted(model.gallery.items())])
     store.close()

@@ -20,6 +20,7 @@ from training.models.backbone import BackboneConfig
 from training.models.detector import Detector
 from training.models.embedders import Embedder
 from training.models.embedding_network import NetworkEmbedder
+from training.models.gallery import Shown
 from training.models.image_baselines import ColourHistogram, RawPixels
 from training.models.item_texts import ItemTexts
 from training.models.visual_search import VisualSearch
@@ -86,8 +87,7 @@ class Candidates:
         if self.kind not in self.vectors:
             self.vectors[self.kind] = self._embedded(self.kind, progress)
         gallery = self.vectors[self.kind]["gallery"]
-        items = {shot.image_id: shot.item_id for shot in gallery.shots}
-        search.fill(items, gallery.vectors_ND, {shot.image_id: shot.label for shot in gallery.shots})
+        search.fill({shot.image_id: Shown(shot.item_id, shot.label) for shot in gallery.shots}, gallery.vectors_ND)
         return search
 
     def _texts(self, progress: Progress) -> ItemTexts | None:

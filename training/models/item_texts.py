@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from training.features.content import item_text
 from training.indexes.config import IndexConfig
 from training.indexes.faiss_index import FaissIndex
 from training.indexes.registry import build_index, load_index
-from training.metrics import Floats
+from training.metrics import Bools, Floats
 from training.models.text_encoder import TextEncoder
 
 ENCODER_FILE, INDEX_FOLDER = "encoder.json", "index"
@@ -58,11 +58,8 @@ class ItemTexts:
         if item_id in self.index:
             self.index.delete(item_id)
 
-    def nearest(self, vector_E: Floats, k: int, allowed_items: Callable[[str], bool] | None) -> list[str]:
-        """The items that say what is most like it, best first."""
-        allowed_S = None
-        if allowed_items is not None:
-            allowed_S = np.array([allowed_items(item_id) for item_id in self.index.ids], np.bool_)
+    def nearest(self, vector_E: Floats, k: int, allowed_S: Bools | None = None) -> list[str]:
+        """The items that say what is most like it, best first; `allowed_S` over the slots of the index."""
         slots_1K, _ = self.index.search(vector_E[None], k, allowed_S)
         return [self.index.ids[slot] for slot in slots_1K[0] if slot >= 0]
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
-
 import numpy as np
 
-from training.metrics import Floats
+from training.metrics import Bools, Floats
 from training.models.visual_search import Found, VisualSearch
 
 CANDIDATES = 100
@@ -22,15 +19,19 @@ class MixedSearch:
             raise ValueError("no item texts in this bundle")
         self.search, self.texts, self.vector_E, self.weight = search.reordered(False), search.texts, vector_E, weight
 
-    def __call__(self, vectors_VD: Floats, k: int, allowed_items: Callable[[str], bool] | None) -> list[Found]:
-        """For each vector of a picture the k best items, ties by item id, among the CANDIDATES of picture and text."""
+    def __call__(
+        self, vectors_VD: Floats, k: int, images_S: Bools | None = None, texts_T: Bools | None = None
+    ) -> list[Found]:
+        """For each vector of a picture the k best items, ties by item id, among the CANDIDATES of picture and text.
+
+        `images_S` and `texts_T` say which slots of the gallery and of the texts may come back.
+        """
         wanted = max(k, CANDIDATES)
-        said = self.texts.nearest(self.vector_E, wanted, allowed_items)
-        pictures = self._pictures(said)
+        said = self.texts.nearest(self.vector_E, wanted, texts_T)
         mixed = []
-        for vector_D, seen in zip(vectors_VD, self.search.search(vectors_VD, wanted, allowed_items), strict=True):
+        for vector_D, seen in zip(vectors_VD, self.search.search(vectors_VD, wanted, images_S), strict=True):
             looks = dict(seen)
-            looks |= {item: self._looks(vector_D, pictures[item]) for item in said if item not in looks}
+            looks |= {item: self._looks(vector_D, item) for item in said if item not in looks}
             items = list(looks)
             text_N = self.texts.likeness(self.vector_E, items)
             scores_N = (1 - self.weight) * np.array([looks[item] for item in items]) + self.weight * text_N
@@ -38,14 +39,7 @@ class MixedSearch:
             mixed.append(sorted(found, key=lambda pair: (-pair[1], pair[0]))[:k])
         return mixed
 
-    def _pictures(self, item_ids: Iterable[str]) -> dict[str, list[int]]:
-        """The slots of each item's pictures."""
-        wanted, slots = set(item_ids), defaultdict[str, list[int]](list)
-        for image_id, item_id in self.search.image_items.items():
-            if item_id in wanted:
-                slots[item_id].append(self.search.index.slot(image_id))
-        return slots
-
-    def _looks(self, vector_D: Floats, slots: list[int]) -> float:
-        """The likeness of the nearest of some pictures; 0 where there is none."""
+    def _looks(self, vector_D: Floats, item_id: str) -> float:
+        """The likeness of the item's nearest picture; 0 where it has none."""
+        slots = self.search.gallery.slots_of(item_id)
         return float((self.search.index.vectors_at(np.array(slots)) @ vector_D).max()) if slots else 0.0

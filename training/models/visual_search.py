@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from training.contracts.atomic import write_json
 from training.contracts.errors import InputError, Problem
@@ -24,6 +21,7 @@ from training.models.backbone import BackboneConfig
 from training.models.detection import Detection
 from training.models.detector import Detector
 from training.models.embedders import Embedder, load_embedder, save_embedder
+from training.models.gallery import Gallery, Shown
 from training.models.graph_reranking import RerankConfig, reranked_scores
 from training.models.item_texts import ItemTexts
 
@@ -36,7 +34,7 @@ Found = list[tuple[str, float]]
 
 
 class VisualSearch:
-    """`index` holds the catalogue's images; `image_items` and `image_labels` say of which item and label each is.
+    """`index` holds the catalogue's images; `gallery` says of which item and label each is.
 
     Reading is safe from several threads, writing is for one at a time and not beside reading.
     """
@@ -57,8 +55,7 @@ class VisualSearch:
         self.backbone, self.reranking, self.detector = backbone, reranking, detector
         self.texts = texts
         self.index: FaissIndex = build_index([], np.zeros((0, self.dim), np.float32), index)
-        self.image_items: dict[str, str] = {}
-        self.image_labels: dict[str, str] = {}
+        self.gallery = Gallery()
 
     def embed(self, pictures: Sequence[Picture]) -> Floats:
         """Unit vectors_ND of pictures of any size."""
@@ -70,34 +67,26 @@ class VisualSearch:
         """The articles in a photo, best first; none where there is no detector."""
         return self.detector.detect(picture, most) if self.detector is not None else []
 
-    def fill(
-        self, image_items: Mapping[str, str], vectors_ND: Floats, image_labels: Mapping[str, str] = MappingProxyType({})
-    ) -> None:
-        """Put the catalogue's images into an empty index; an image without a label goes by its item."""
-        self.index = build_index(list(image_items), vectors_ND, self.index.config)
-        self.image_items = dict(image_items)
-        self.image_labels = {image_id: image_labels.get(image_id, item) for image_id, item in image_items.items()}
+    def fill(self, images: Mapping[str, Shown], vectors_ND: Floats) -> None:
+        """Put the catalogue's images, by their ids, into an index of their own."""
+        self.index, self.gallery = build_index(list(images), vectors_ND, self.index.config), Gallery()
+        self.gallery.put(images)
 
-    def upsert_images(self, images: Mapping[str, tuple[str, Picture]]) -> None:
-        """By image id, the item and a picture of it; searchable once this returns."""
-        vectors_ND = self.embed([picture for _, picture in images.values()])
+    def upsert(self, images: Mapping[str, Shown], vectors_ND: Floats) -> None:
+        """By image id, what it shows and its vector, in the order of the ids; searchable once this returns."""
         self.index.upsert(list(images), vectors_ND)
-        known = {self.image_items[image_id]: label for image_id, label in self.image_labels.items()}
-        self.image_items |= {image_id: item_id for image_id, (item_id, _) in images.items()}
-        self.image_labels |= {image_id: known.get(item_id, item_id) for image_id, (item_id, _) in images.items()}
+        self.gallery.put(images)
 
     def delete_item(self, item_id: str) -> None:
         """Its images are found no more; nothing happens where it has none."""
-        for image_id in [image for image, item in self.image_items.items() if item == item_id]:
+        for image_id in self.gallery.forget(item_id):
             self.index.delete(image_id)
-            del self.image_items[image_id], self.image_labels[image_id]
 
-    def search(self, vectors_ND: Floats, k: int, allowed_items: Callable[[str], bool] | None = None) -> list[Found]:
-        """For each vector the k best items by their best image, ties by item id.
+    def search(self, vectors_ND: Floats, k: int, allowed_S: Bools | None = None) -> list[Found]:
+        """For each vector the k best items by their best image, ties by item id; `allowed_S` over the gallery's slots.
 
         Fewer come back where no more are allowed, or where the best MOST_IMAGES images are all of fewer items.
         """
-        allowed_S = self._allowed(allowed_items)
         return [self._search_one(vector_D, k, allowed_S) for vector_D in np.asarray(vectors_ND, np.float32)]
 
     def images(self, vector_D: Floats, k: int, allowed_S: Bools | None = None) -> tuple[Ints, Floats]:
@@ -128,7 +117,7 @@ class VisualSearch:
 
     def _labels(self, slots_H: Ints) -> Ints:
         """A number for each label among these images."""
-        labels = [self.image_labels[self.index.ids[slot]] for slot in slots_H.tolist()]
+        labels = self.gallery.labels_at(slots_H.tolist())
         codes = {label: code for code, label in enumerate(dict.fromkeys(labels))}
         return np.array([codes[label] for label in labels], np.int64)
 
@@ -138,19 +127,11 @@ class VisualSearch:
             slots_C, scores_C = self.images(vector_D, images, allowed_S)
             best: dict[str, float] = {}
             for slot, score in zip(slots_C.tolist(), scores_C.tolist(), strict=True):
-                item = self.image_items[self.index.ids[slot]]
+                item = self.gallery.slot_items[slot]
                 best[item] = max(best.get(item, -np.inf), score)
             if len(best) >= k or len(slots_C) < images or images >= MOST_IMAGES:
                 return sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))[:k]
             images *= WIDENING
-
-    def _allowed(self, allowed_items: Callable[[str], bool] | None) -> Bools | None:
-        """allowed_S of every slot; each item is asked about once."""
-        if allowed_items is None:
-            return None
-        answers = {item: allowed_items(item) for item in set(self.image_items.values())}
-        items = (self.image_items.get(image_id) for image_id in self.index.ids)
-        return np.array([item is not None and answers[item] for item in items], np.bool_)
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -163,14 +144,7 @@ class VisualSearch:
         self.index.save(folder / INDEX_FOLDER)
         if self.texts is not None:
             self.texts.save(folder / TEXTS_FOLDER)
-        pq.write_table(
-            pa.table(
-                {"image_id": list(self.image_items), "item_id": list(self.image_items.values()),
-                 "label": [self.image_labels[image_id] for image_id in self.image_items]},
-                schema=pa.schema([(name, pa.string()) for name in ("image_id", "item_id", "label")]),
-            ),
-            folder / IMAGES_FILE,
-        )  # fmt: skip
+        self.gallery.save(folder / IMAGES_FILE)
         write_json(folder / MODEL_FILE, described)
 
     @classmethod
@@ -186,9 +160,7 @@ class VisualSearch:
             reranking=RerankConfig.model_validate(described["reranking"]),
         )  # fmt: skip
         search.index = load_index(folder / INDEX_FOLDER)
-        columns = pq.read_table(folder / IMAGES_FILE).to_pydict()
-        search.image_items = dict(zip(columns["image_id"], columns["item_id"], strict=True))
-        search.image_labels = dict(zip(columns["image_id"], columns["label"], strict=True))
+        search.gallery = Gallery.load(folder / IMAGES_FILE, search.index.ids)
         return search
 
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from tests.serving_shop import BRANDS, ITEMS_EACH, Home, Serving, client_of, serve_in_process, wait_until
 from tests.unit.deployments.test_api_input import problem
 from tests.unit.deployments.test_visual_search import PATH, look, whole
-from tests.vision_bundle import item_picture, pictures, publish_vision, untrained
+from tests.vision_bundle import item_picture, pictures, publish_vision, take_pictures, untrained
 from training.indexes.config import IndexConfig
 from training.models.item_texts import ItemTexts
 from training.models.mixed_search import MixedSearch
@@ -71,14 +71,14 @@ def test_what_an_item_says_from_now_on_is_found(http: TestClient, reading: Servi
 
 def test_scores_are_the_weighted_mean_of_both_likenesses() -> None:
     search = untrained()
-    search.upsert_images(pictures())
+    take_pictures(search)
     search.texts = texts()
-    vectors_VD = search.embed([pictures()["p09"][1]])
+    vectors_VD = search.embed([pictures()["p09"]])
     vector_E = search.texts.encode(["winter coat"])[0]
     every = BRANDS * ITEMS_EACH
     looks = dict(search.search(vectors_VD, every)[0])
     for weight in (0.0, 0.3, 1.0):
-        (found,) = MixedSearch(search, vector_E, weight)(vectors_VD, every, None)
+        (found,) = MixedSearch(search, vector_E, weight)(vectors_VD, every)
         for item_id, score in found:
             says = float(search.texts.likeness(vector_E, [item_id])[0])
             assert score == pytest.approx((1 - weight) * looks[item_id] + weight * says, abs=1e-5)

@@ -12,6 +12,7 @@ from training.contracts.errors import InputError
 from training.features.images import Picture
 from training.models.backbone import BackboneConfig, build_backbone
 from training.models.embedding_network import EmbeddingNetwork, NetworkEmbedder
+from training.models.gallery import Shown
 from training.models.graph_reranking import RerankConfig
 from training.models.image_baselines import ColourHistogram, RawPixels
 from training.models.visual_search import VisualSearch
@@ -32,10 +33,8 @@ def network_search(*, reranking: RerankConfig = RerankConfig(enabled=False), dim
 
 
 def filled(search: VisualSearch, items: list[str]) -> VisualSearch:
-    images = {
-        f"p{place:02d}": (item, one) for place, (item, one) in enumerate(zip(items, pictures(len(items)), strict=True))
-    }
-    search.upsert_images(images)
+    shown = {f"p{place:02d}": Shown(item) for place, item in enumerate(items)}
+    search.upsert(shown, search.embed(pictures(len(items))))
     return search
 
 
@@ -65,14 +64,16 @@ def test_an_item_comes_once_with_its_best_image() -> None:
 
 def test_equal_scores_are_ordered_by_item() -> None:
     search, same = network_search(), pictures(1)[0]
-    search.upsert_images({name: (item, same) for name, item in (("1", "z"), ("2", "y"), ("3", "x"))})
+    search.upsert({name: Shown(item) for name, item in (("1", "z"), ("2", "y"), ("3", "x"))}, search.embed([same] * 3))
     (found,) = search.search(search.embed([same]), 2)
     assert [item for item, _ in found] == ["x", "y"]
 
 
 def test_only_allowed_items_come_back() -> None:
     search = filled(network_search(), ["a", "b", "a", "c"])
-    (found,) = search.search(search.embed(pictures(1)), 3, lambda item: item != "a")
+    (found,) = search.search(
+        search.embed(pictures(1)), 3, np.array([item != "a" for item in search.gallery.slot_items])
+    )
     assert sorted(item for item, _ in found) == ["b", "c"]
 
 
@@ -82,7 +83,7 @@ def test_a_deleted_item_is_found_no_more_and_may_come_again() -> None:
     search.delete_item("never")
     (found,) = search.search(search.embed(pictures(1)), 3)
     assert [item for item, _ in found] == ["b"]
-    search.upsert_images({"p00": ("a", pictures(1)[0])})
+    search.upsert({"p00": Shown("a")}, search.embed(pictures(1)))
     (found,) = search.search(search.embed(pictures(1)), 3)
     assert found[0][0] == "a"
 
@@ -100,7 +101,8 @@ def test_a_saved_search_answers_alike(enabled: bool, tmp_path: Path) -> None:
     loaded, queries = VisualSearch.load(tmp_path), search.embed(pictures(3, seed=1))
     np.testing.assert_allclose(loaded.embed(pictures(3, seed=1)), queries, atol=1e-6)
     assert loaded.search(queries, 4) == search.search(queries, 4)
-    assert (loaded.side, loaded.dim, loaded.labels, loaded.image_items) == (SIDE, 8, ["a"], search.image_items)
+    assert (loaded.side, loaded.dim, loaded.labels) == (SIDE, 8, ["a"])
+    assert loaded.gallery.slot_items == search.gallery.slot_items
     assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} <= {
         ".json", ".parquet", ".safetensors", ".faiss",
     }  # fmt: skip
@@ -129,7 +131,7 @@ def test_re_ranking_follows_the_neighbours() -> None:
     angles = {"query-side-1": 0.25, "query-side-2": 0.5, "chain-end": 0.75, "alone": -0.74}
     vectors = np.zeros((4, 8), np.float32)
     vectors[:, 0], vectors[:, 1] = np.cos(list(angles.values())), np.sin(list(angles.values()))
-    search.fill({name: name for name in angles}, vectors)
+    search.fill({name: Shown(name) for name in angles}, vectors)
     query = np.eye(8, dtype=np.float32)[:1]
     plain = [item for item, _ in search.reordered(False).search(query, 4)[0]]
     reranked = [item for item, _ in search.search(query, 4)[0]]
@@ -142,7 +144,7 @@ def test_re_ranking_lets_images_of_one_label_speak_together() -> None:
     angles = {"odd-one": 0.1, "dress-1": 0.2, "dress-2": -0.22, "dress-3": 0.24}
     vectors = np.zeros((4, 8), np.float32)
     vectors[:, 0], vectors[:, 1] = np.cos(list(angles.values())), np.sin(list(angles.values()))
-    search.fill({name: name for name in angles}, vectors, {name: name.split("-")[0] for name in angles})
+    search.fill({name: Shown(name, name.split("-")[0]) for name in angles}, vectors)
     query = np.eye(8, dtype=np.float32)[:1]
     assert search.reordered(False).search(query, 1)[0][0][0] == "odd-one"
     assert [item for item, _ in search.search(query, 4)[0]] == ["dress-1", "dress-2", "dress-3", "odd-one"]
