@@ -83,7 +83,7 @@ def build_ray_shards(
         build_index([ids[n] for n in part], vectors_ID[part], config).save(its_folder)
     ports = [RayShard(its_folder, num_cpus=num_cpus) for its_folder in folders]
     _await(ports, start_timeout_s)
-    return ShardedIndex(ids, ports, timeout_s=timeout_s)
+    return ShardedIndex(ids, ports, dim=vectors_ID.shape[1], timeout_s=timeout_s)
 
 
 def _await(ports: Sequence[RayShard], timeout_s: float) -> None:

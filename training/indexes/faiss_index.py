@@ -84,10 +84,10 @@ class FaissIndex(Index):
         return self._nodes.slot(item_id)
 
     def upsert(self, ids: Sequence[str], vectors_ID: Floats) -> None:
-        latest = {item_id: row for row, item_id in enumerate(ids)}
+        latest, vectors = {item_id: row for row, item_id in enumerate(ids)}, self._fitting(ids, vectors_ID)
         if latest:
             with OneThread():
-                self._add(vectors_ID[list(latest.values())])
+                self._add(vectors[list(latest.values())])
             self._nodes.place(list(latest))
         self._maintain()
 

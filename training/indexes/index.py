@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from training.metrics import Bools, Floats, Ints
 
 
@@ -16,6 +18,8 @@ class Index(ABC):
     is for one at a time and not beside reading.
     """
 
+    dim: int
+    """Length of a vector."""
     missing: tuple[int, ...] = ()
     """Shards that did not answer the latest search; always empty where nothing is sharded."""
 
@@ -42,7 +46,19 @@ class Index(ABC):
 
     @abstractmethod
     def upsert(self, ids: Sequence[str], vectors_ID: Floats) -> None:
-        """Put each vector under its id; the last of several with one id counts."""
+        """Put each vector under its id; the last of several with one id counts.
+
+        Raises ValueError, and leaves all as it is, where ids and vectors do not fit.
+        """
+
+    def _fitting(self, ids: Sequence[str], vectors_ID: Floats) -> Floats:
+        """The vectors as float32; raises ValueError where they are not one of `dim` numbers for each id."""
+        vectors = np.asarray(vectors_ID, np.float32)
+        if vectors.shape != (len(ids), self.dim):
+            raise ValueError(f"{len(ids)} ids with vectors of shape {vectors.shape}; must be ({len(ids)}, {self.dim})")
+        if not np.isfinite(vectors).all():
+            raise ValueError("a vector is not finite")
+        return vectors
 
     @abstractmethod
     def delete(self, item_id: str) -> None:

@@ -45,8 +45,8 @@ class ShardedIndex(Index):
     says hello; it is then told what changed since it was built.
     """
 
-    def __init__(self, ids: Sequence[str], ports: Sequence[ShardPort], *, timeout_s: float) -> None:
-        self.ports, self.timeout_s = list(ports), timeout_s
+    def __init__(self, ids: Sequence[str], ports: Sequence[ShardPort], *, dim: int, timeout_s: float) -> None:
+        self.ports, self.dim, self.timeout_s = list(ports), dim, timeout_s
         self._ids, self._slots = list(ids), {item_id: slot for slot, item_id in enumerate(ids)}
         self._deleted: set[str] = set()
         self._slots_by_shard = [GrowingRows(np.array(places, np.int64)) for places in split_ids(ids, len(ports))]
@@ -61,7 +61,7 @@ class ShardedIndex(Index):
         """Shards of this process, each of the kind that its own size asks for."""
         parts = split_ids(ids, shards)
         ports = [InProcessShard(build_index([ids[n] for n in part], vectors_ID[part], config)) for part in parts]
-        return cls(ids, ports, timeout_s=timeout_s)
+        return cls(ids, ports, dim=vectors_ID.shape[1], timeout_s=timeout_s)
 
     @property
     def ids(self) -> Sequence[str]:
@@ -79,8 +79,8 @@ class ShardedIndex(Index):
     def upsert(self, ids: Sequence[str], vectors_ID: Floats) -> None:
         """A shard that is out learns of it when it is back."""
         news: list[dict[str, Change]] = [{} for _ in self.ports]
-        for item_id, vector_D in zip(ids, vectors_ID, strict=True):
-            news[shard_of(item_id, len(self.ports))][item_id] = Change(np.array(vector_D, np.float32), deleted=False)
+        for item_id, vector_D in zip(ids, self._fitting(ids, vectors_ID), strict=True):
+            news[shard_of(item_id, len(self.ports))][item_id] = Change(vector_D.copy(), deleted=False)
         fresh = [item_id for item_id in dict.fromkeys(ids) if item_id not in self._slots]
         for item_id in fresh:
             self._slots[item_id] = len(self._ids)

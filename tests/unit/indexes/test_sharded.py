@@ -85,7 +85,7 @@ def test_a_lost_shard_is_said_and_comes_back_with_what_it_missed() -> None:
     held = rng.standard_normal((24, 4)).astype(np.float32)
     parts = split_ids(NAMES, 2)
     ports = [MortalShard([NAMES[n] for n in part], held[part]) for part in parts]
-    sharded, one = ShardedIndex(NAMES, ports, timeout_s=5), build_index(NAMES, held, EXACT)
+    sharded, one = ShardedIndex(NAMES, ports, dim=held.shape[1], timeout_s=5), build_index(NAMES, held, EXACT)
     queries = rng.standard_normal((3, 4)).astype(np.float32)
 
     def upsert(names: list[str], seed: int) -> None:
@@ -120,9 +120,23 @@ def test_a_late_shard_costs_no_more_than_its_deadline() -> None:
         Slow([NAMES[n] for n in parts[0]], held[parts[0]]),
         MortalShard([NAMES[n] for n in parts[1]], held[parts[1]]),
     ]
-    index = ShardedIndex(NAMES, ports, timeout_s=0.05)
+    index = ShardedIndex(NAMES, ports, dim=24, timeout_s=0.05)
     slots, _ = index.search(held[:1], 24)
     assert index.missing == (0,)
     assert set(slots[0][slots[0] >= 0].tolist()) == set(parts[1])
     with pytest.raises(ValueError, match="covers"):
         index.search(held[:1], 1, np.ones(3, np.bool_))
+
+
+@pytest.mark.parametrize(
+    ("ids", "rows"), [(["new"], np.ones((1, 2))), (["new", "newer"], np.ones((1, 3))), (["new"], [[1, np.nan, 0]])]
+)
+def test_vectors_that_do_not_fit_change_nothing(ids: list[str], rows: Floats) -> None:
+    held = vectors(list(range(4))).reshape(-1, 3)
+    one, many = build_index(NAMES[:4], held, EXACT), ShardedIndex.in_process(NAMES[:4], held, EXACT, shards=2)
+    for index in (one, many):
+        with pytest.raises(ValueError, match=r"shape|finite"):
+            index.upsert(ids, np.asarray(rows, np.float32))
+        assert list(index.ids) == NAMES[:4]
+        assert index.search(held[:1], 4)[0].shape == (1, 4)
+    assert many.missing == ()
