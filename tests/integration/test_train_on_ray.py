@@ -76,7 +76,7 @@ def test_two_workers_train_and_ray_data_predicts(home: Path, shop: Path, tmp_pat
 
 
 def test_a_killed_run_goes_on_from_its_last_epoch(home: Path, shop: Path) -> None:
-    wanted = ("train", "recommender", "--data", shop, "--set", "epochs=30", "--set", "patience=30")
+    wanted = ("train", "recommender", "--data", shop, "--set", "epochs=12", "--set", "patience=12")
     first = command(home, *wanted)
     snapshots = "*/recommender/*/ray_train/checkpoint_manager_snapshot.json"
 

@@ -23,6 +23,8 @@ from training.models.backbone import build_backbone
 from training.models.embedding_network import EmbeddingNetwork, Pixels, pixels_of
 
 SETTLING_STEPS = 24
+FEWEST_STEPS = 25
+"""Of an epoch, which goes over a small shop's pictures several times."""
 
 
 class EmbeddingStage:
@@ -51,7 +53,7 @@ class EmbeddingStage:
         self.epochs, self.learning_rate = config.epochs_for(views * len(train)), config.learning_rate
         self.augmentation = Augmentation(config.augmentation.within(self.epochs, views))
         self.pictures_per_step = min(config.pictures_per_step, max(2, len(train) // workers.size))
-        self.steps_per_epoch = max(1, len(train) // (self.pictures_per_step * workers.size))
+        self.steps_per_epoch = max(FEWEST_STEPS, len(train) // (self.pictures_per_step * workers.size))
 
     def losses(self, epoch: int, chance: Generator, rng: np.random.Generator) -> Iterator[Tensor]:
         for places_B in self._own_steps(epoch):

@@ -68,7 +68,7 @@ def load(shop: Shop, config: VisionConfig) -> VisionData:
                     found=f"{len(rows)} images", allowed="at least one in split train, or without a split")
         )  # fmt: skip
     notes: list[str] = []
-    shots = _with_validation(parts, notes)
+    shots = _with_validation(parts, config.selection_pictures, notes)
     return VisionData(
         shop=shop,
         side=config.side or own_side(shop, shots["train"]),
@@ -120,15 +120,19 @@ def _corners(box: Mapping[str, Any]) -> Box:
     return (box["x0"], box["y0"], box["x1"], box["y1"])
 
 
-def _with_validation(parts: Mapping[str, list[Shot]], notes: list[str]) -> dict[str, Sequence[Shot]]:
-    """The shop's own validation images, else every HELD_OUT_EACHth of train by hash, never the last of a label."""
+def _with_validation(parts: Mapping[str, list[Shot]], most: int, notes: list[str]) -> dict[str, Sequence[Shot]]:
+    """The shop's own validation images, else every HELD_OUT_EACHth of train by hash, never the last of a label.
+
+    Rarer ones where that would be more than about `most`.
+    """
     train, validation = parts["train"], parts["validation"]
     if not validation:
+        each = max(HELD_OUT_EACH, len(train) // most)
         left = Counter(shot.label for shot in train)
         kept: list[Shot] = []
         for shot in train:
             image_id = shot.image_id if shot.box is None else shot.image_id.rpartition("#")[0]
-            held = is_held_out(image_id) and left[shot.label] > 1
+            held = is_held_out(image_id, each) and left[shot.label] > 1
             left[shot.label] -= held
             (validation if held else kept).append(shot)
         train = kept
@@ -144,8 +148,8 @@ def _scenes_with_validation(scenes: Mapping[str, list[Scene]]) -> dict[str, Sequ
     return {"train": train, "validation": validation, "test": scenes["test"]}
 
 
-def is_held_out(image_id: str) -> bool:
-    return zlib.crc32(image_id.encode()) % HELD_OUT_EACH == 0
+def is_held_out(image_id: str, each: int = HELD_OUT_EACH) -> bool:
+    return zlib.crc32(image_id.encode()) % each == 0
 
 
 def own_side(shop: Shop, shots: Sequence[Shot]) -> int:
