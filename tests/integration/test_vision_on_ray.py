@@ -16,8 +16,9 @@ from tests.picture_shop import COLOURS, make_picture_shop
 
 pytestmark = pytest.mark.ray
 
-SETTINGS = ("epochs=4", "dim=16", "prefixes=[8]", "pictures_per_step=8", "backbone.width=8", "side=16",
-            "learning_rate=0.01", "detector.side=64", "detector.channels=8", "detector.epochs=1")  # fmt: skip
+SET = ("epochs=2", "dim=16", "prefixes=[8]", "pictures_per_step=8", "backbone.width=8", "side=16",
+       "learning_rate=0.01", "detector.side=64", "detector.channels=8", "detector.epochs=1")  # fmt: skip
+SETTINGS = [word for one in SET for word in ("--set", one)]
 
 
 def answer(home: Path, *arguments: object) -> Any:
@@ -29,17 +30,27 @@ def answer(home: Path, *arguments: object) -> Any:
     return json.loads(done.stdout)
 
 
-def test_two_workers_train_and_ray_data_predicts(tmp_path: Path) -> None:
-    home, shop = tmp_path / "home", make_picture_shop(tmp_path / "shop", each=8, tests=2, side=64, boxes=True)
-    (shop.path / "pictures" / "test-red-0.png").write_bytes(b"broken")
-    settings = [word for one in SETTINGS for word in ("--set", one)]
-    trained = answer(home, "train", "vision", "--data", shop.path, "--workers", 2, *settings)
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    made = make_picture_shop(tmp_path / "shop", each=8, tests=2, side=64, boxes=True)
+    (made.path / "pictures" / "test-red-0.png").write_bytes(b"broken")
+    (made.path / "pictures" / "train-red-0.png").write_bytes(b"broken")
+    return made.path
+
+
+def test_two_workers_train(tmp_path: Path, shop: Path) -> None:
+    trained = answer(tmp_path, "train", "vision", "--data", shop, "--workers", 2, *SETTINGS)
     assert {"recall@1", "map@10", "recall_iou50"} <= trained["metrics"].keys()
     assert any("test-red-0" in note for note in trained["notes"])
-    evaluated = answer(home, "evaluate", "vision", "--data", shop.path)
+
+
+def test_ray_data_embeds_the_catalogue_and_predicts(tmp_path: Path, shop: Path) -> None:
+    trained = answer(tmp_path, "train", "vision", "--data", shop, *SETTINGS)
+    assert any("train-red-0" in note for note in trained["notes"])
+    evaluated = answer(tmp_path, "evaluate", "vision", "--data", shop)
     assert evaluated["metrics"]["recall@1"] == pytest.approx(trained["metrics"]["recall@1"])
     out = tmp_path / "nearest.parquet"
-    answer(home, "predict", "vision", "--data", shop.path, "--out", out, "--limit", 2)
+    answer(tmp_path, "predict", "vision", "--data", shop, "--out", out, "--limit", 2)
     rows = pq.read_table(out).to_pylist()
     assert len({row["image_id"] for row in rows}) == len(COLOURS) * 10
-    assert [row["image_id"] for row in rows if row["problem"]] == ["test-red-0"]
+    assert {row["image_id"] for row in rows if row["problem"]} == {"test-red-0", "train-red-0"}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import ray
+import ray.data
 import ray.train
 from pyarrow.fs import LocalFileSystem
 from pydantic import BaseModel
@@ -54,6 +56,22 @@ class RayReport:
         starts = range(0, len(histories), BLOCK_SERIES)
         waiting = [task.remote(list(histories[start : start + BLOCK_SERIES]), season) for start in starts]
         return [fitted for block in waiting for fitted in ray.get(block)]
+
+    def mapped(self, blocks: Sequence[pa.Table], made: type, arguments: Sequence[Any]) -> Iterator[pa.Table]:
+        """By Ray Data's actors, each with one `made(*arguments)`, on the processors that nobody has asked for.
+
+        Here where there are none: Ray Data would wait for those that Train's own workers hold.
+        """
+        free = int(ray.available_resources().get("CPU", 0))
+        if not free:
+            yield from map(made(*arguments), blocks)
+            return
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        answers = ray.data.from_arrow(list(blocks)).map_batches(
+            made, fn_constructor_args=tuple(arguments), batch_size=None, batch_format="pyarrow",
+            concurrency=min(free, len(blocks)), num_cpus=1,
+        )  # fmt: skip
+        yield from answers.iter_batches(batch_size=None, batch_format="pyarrow")
 
 
 def _local(checkpoint: Checkpoint) -> Path | None:

@@ -18,6 +18,7 @@ from training.contracts.shop import Shop
 from training.jobs.detection_judging import BOX_PRIORS, detection_metrics, prior_metrics, some_detections
 from training.jobs.detector_stage import DetectorStage
 from training.jobs.embedding_stage import EmbeddingStage
+from training.jobs.gallery_embedding import Mapped
 from training.jobs.job import FitResult, Job, Report
 from training.jobs.pictures import Pictures
 from training.jobs.vision_bundle import Candidates, shop_pictures
@@ -69,7 +70,8 @@ def fit(
     if workers.rank > 0:
         return _empty_result(out)
     network = NetworkEmbedder(trained.stage.network.to("cpu"), config.serve_dim or config.dim)
-    candidates = Candidates(config, data, pictures, network, progress)
+    mapped: Mapped | None = getattr(report, "mapped", None)
+    candidates = Candidates(config, data, pictures, network, progress, mapped)
     search = candidates.bundled(described, trained.detector, progress)
     with new_folder(out, force=True) as folder:
         search.save(folder)

@@ -9,6 +9,7 @@ import torch
 
 from training.contracts.progress import Progress
 from training.jobs.embedding_stage import EmbeddingStage
+from training.jobs.gallery_embedding import Mapped, embedded_by
 from training.jobs.item_texts import text_vectors
 from training.jobs.job import Exhibit
 from training.jobs.pictures import Pictures, SquareCache
@@ -47,8 +48,10 @@ class Candidates:
         pictures: Mapping[str, Pictures],
         network: NetworkEmbedder,
         progress: Progress,
+        mapped: Mapped | None = None,
     ) -> None:
-        self.config, self.data, self.pictures = config, data, pictures
+        """`mapped` embeds the catalogue elsewhere; None: here."""
+        self.config, self.data, self.pictures, self.mapped = config, data, pictures, mapped
         contenders: tuple[Embedder, ...] = (network, RawPixels(data.side), ColourHistogram())
         self.embedders = {embedder.kind: embedder for embedder in contenders}
         self.vectors: dict[str, dict[str, Embedded]] = {}
@@ -76,7 +79,10 @@ class Candidates:
     def _embedded(self, kind: str, progress: Progress) -> dict[str, Embedded]:
         parts = ("gallery", "validation", "test")
         progress.stage(f"embedding by {kind}", sum(len(self.pictures[part]) for part in parts))
-        return {part: embedded(self.embedders[kind], self.pictures[part], progress) for part in parts}
+        found = {part: embedded(self.embedders[kind], self.pictures[part], progress) for part in parts[1:]}
+        if self.mapped is None or kind != NetworkEmbedder.kind:
+            return {parts[0]: embedded(self.embedders[kind], self.pictures[parts[0]], progress), **found}
+        return {parts[0]: embedded_by(self.mapped, self.embedders[kind], self.pictures[parts[0]], progress), **found}
 
     def bundled(self, backbone: BackboneConfig, detector: Detector | None, progress: Progress) -> VisualSearch:
         """The search of the chosen one, its index filled with the gallery."""
