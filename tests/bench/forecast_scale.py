@@ -1,6 +1,7 @@
-"""What forecasting costs by number of simulated weekly series: a straight line and its slope.
+"""What forecasting costs by number of simulated weekly series, a straight line and its slope; and what a second
+processor saves where members are fitted series by series, a Ray task a block.
 
-python tests/bench/forecast_scale.py --series 1000 --series 10000 --series 100000
+python tests/bench/forecast_scale.py --series 1000 --series 10000 --series 100000 --workers 1 --workers 2
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from training.features.demand import Panel, SeriesTable
 from training.features.periods import Frequency
 from training.jobs.forecaster import ForecasterConfig, ForecasterData, fit
 from training.jobs.job import LocalReport
+from training.models.demand.smoothing import AutoEts
 
-WEEKS, HORIZON, ANCHOR_US = 130, 13, 345_600_000_000
+WEEKS, HORIZON, ANCHOR_US, SEASON = 130, 13, 345_600_000_000, 1
+CLASSICAL_SERIES, BLOCK_SERIES = 1_000, 125
+"""AutoETS takes years of weeks without a season: 52 indices are too many for it."""
 
 
 def simulated(series: int, seed: int) -> Panel:
@@ -60,6 +64,22 @@ def measured(series: int, members: tuple[str, ...] | None) -> dict[str, Any]:
     }
 
 
+def classical_seconds(workers: int, histories: list[np.ndarray]) -> float:
+    """Wall time of AutoETS over all histories in Ray tasks of BLOCK_SERIES, `workers` at once."""
+    import ray
+
+    ray.init(address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    task = ray.remote(num_cpus=1)(AutoEts.fit_block)
+    ray.get([task.remote(histories[:2], SEASON) for _ in range(workers)])
+    begun_s = time.monotonic()
+    ray.get([
+        task.remote(histories[first : first + BLOCK_SERIES], SEASON) for first in range(0, len(histories), BLOCK_SERIES)
+    ])  # fmt: skip
+    seconds = time.monotonic() - begun_s
+    ray.shutdown()
+    return round(seconds, 2)
+
+
 def line(rows: list[dict[str, Any]]) -> dict[str, float]:
     """CPU-seconds = fixed + slope x series, and how straight that is (R squared)."""
     count = np.array([row["series"] for row in rows], float)
@@ -76,13 +96,20 @@ def line(rows: list[dict[str, Any]]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--series", type=int, action="append", required=True)
+    parser.add_argument("--workers", type=int, action="append", default=[], help="processors for the classical members")
     parser.add_argument("--members", help="comma separated; by default all that ship")
     options = parser.parse_args()
-    recording, rows = Recording("forecast_scale", seeds=[0]), []
+    recording, rows, figures = Recording("forecast_scale", seeds=[0]), list[dict[str, Any]](), dict[str, Any]()
     members = tuple(options.members.split(",")) if options.members else None
+    if options.workers:
+        histories = list(simulated(CLASSICAL_SERIES, 0).demand_SP)
+        seconds = {workers: classical_seconds(workers, histories) for workers in options.workers}
+        figures["auto_ets_seconds_by_workers"] = {"series": CLASSICAL_SERIES, **seconds}
+        recording.write(figures)
     for series in options.series:
         rows.append(measured(series, members))
-        recording.write({"members": members or "all", "rows": rows, **({"line": line(rows)} if len(rows) > 1 else {})})
+        figures |= {"members": members or "all", "rows": rows, **({"line": line(rows)} if len(rows) > 1 else {})}
+        recording.write(figures)
 
 
 if __name__ == "__main__":
