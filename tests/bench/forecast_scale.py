@@ -24,8 +24,8 @@ from training.jobs.job import LocalReport
 from training.models.demand.smoothing import AutoEts
 
 WEEKS, HORIZON, ANCHOR_US, SEASON = 130, 13, 345_600_000_000, 1
+"""The season is AutoETS': it takes weeks without one, 52 indices are too many for it."""
 CLASSICAL_SERIES, BLOCK_SERIES = 1_000, 125
-"""AutoETS takes years of weeks without a season: 52 indices are too many for it."""
 
 
 def simulated(series: int, seed: int) -> Panel:
