@@ -1,10 +1,11 @@
-"""Folders of pictures: train/, validation/ and test/, in each one folder per class."""
+"""Folders of pictures: train/, validation/ and test/, in each one folder per class; or just a folder per class."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from training.contracts.errors import InputError, Problem, nearest
 from training.contracts.progress import NoProgress, Progress
@@ -14,6 +15,16 @@ from training.datasets.picture_shop import SUFFIXES, copy_picture, picture_info,
 
 SPLITS = ("train", "validation", "test")
 AKA = {"valid": "validation", "val": "validation"}
+TEST_EACH = 5
+
+
+class Found(NamedTuple):
+    """A picture; its name is its place in the folder of its class."""
+
+    split: str
+    kind: str
+    picture: Path
+    name: str
 
 
 def read(folder: Path, out: Path, *, force: bool = False, progress: Progress = NoProgress()) -> dict[str, int]:
@@ -25,45 +36,60 @@ def read(folder: Path, out: Path, *, force: bool = False, progress: Progress = N
         return shop.counts
 
 
-def _found(folder: Path) -> list[tuple[str, str, Path]]:
-    """Split, class and file of every picture; raises InputError where train/ has none or lacks a class."""
-    only_file(folder, [folder / "train"] if (folder / "train").is_dir() else [], wanted="folder train/")
+def _found(folder: Path) -> list[Found]:
+    """Every picture; raises InputError where there are no classes, or train/ lacks one."""
     splits = [
         entry for entry in sorted(folder.iterdir()) if AKA.get(entry.name, entry.name) in SPLITS and entry.is_dir()
     ]
-    found = [
-        (AKA.get(split.name, split.name), kind.name, picture)
-        for split in splits
-        for kind in sorted(split.iterdir())
-        if kind.is_dir() and not kind.is_symlink()
-        for picture in pictures_in(kind.iterdir())
-    ]
-    known = {kind for split, kind, _ in found if split == "train"}
+    if not splits and (unsplit := list(_in_classes(folder, "train"))):
+        return _with_test(unsplit)
+    only_file(folder, [folder / "train"] if (folder / "train").is_dir() else [], wanted="folder train/")
+    found = [one for split in splits for one in _in_classes(split, AKA.get(split.name, split.name))]
+    known = {one.kind for one in found if one.split == "train"}
     if not known:
         raise InputError(
             Problem(file=str(folder / "train"), problem="no picture in a folder of its class",
                     allowed=f"train/CLASS/*{' *'.join(SUFFIXES)}")
         )  # fmt: skip
-    for split, kind, picture in found:
-        if kind not in known:
+    for one in found:
+        if one.kind not in known:
             raise InputError(
-                Problem(file=str(picture), field=f"{split}/{kind}", problem="a class that train/ does not have",
-                        found=kind, allowed=", ".join(sorted(known)), nearest=nearest(kind, known))
+                Problem(file=str(one.picture), field=f"{one.split}/{one.kind}", found=one.kind,
+                        problem="a class that train/ does not have", allowed=", ".join(sorted(known)),
+                        nearest=nearest(one.kind, known))
             )  # fmt: skip
     return found
 
 
-def _copied(found: list[tuple[str, str, Path]], shop: ShopWriter, progress: Progress) -> Iterator[dict[str, Any]]:
-    for split, kind, picture in found:
-        inner = f"{split}/{kind}/{picture.name}"
-        yield {"image_id": inner, "path": copy_picture(picture, shop, inner), "label": kind, "split": split}
+def _in_classes(folder: Path, split: str) -> Iterator[Found]:
+    for kind in sorted(folder.iterdir()):
+        if kind.is_dir() and not kind.is_symlink():
+            for picture in pictures_in(kind.rglob("*")):
+                yield Found(split, kind.name, picture, str(picture.relative_to(kind)))
+
+
+def _with_test(found: list[Found]) -> list[Found]:
+    """Every TEST_EACHth picture by a hash of its name, but a class's first, is test: else nothing is measured."""
+    first = {one.kind: one for one in reversed(found)}
+    return [one._replace(split="test") if one is not first[one.kind] and _falls_out(one) else one for one in found]
+
+
+def _falls_out(one: Found) -> bool:
+    return zlib.crc32(f"{one.kind}/{one.name}".encode()) % TEST_EACH == 0
+
+
+def _copied(found: list[Found], shop: ShopWriter, progress: Progress) -> Iterator[dict[str, Any]]:
+    for one in found:
+        inner = f"{one.split}/{one.kind}/{one.name}"
+        path = copy_picture(one.picture, shop, inner)
+        yield {"image_id": inner, "path": path, "label": one.kind, "split": one.split}
         progress.advance()
 
 
 ADAPTER = DatasetAdapter(
     name="image-folders",
     description="Any pictures in folders of classes.",
-    reads="train/CLASS/*.jpg (or .png, .webp), the same in validation/ and test/ where there are any",
+    reads="train/CLASS/*.jpg (or .png, .webp), the same in validation/ and test/ where there are any; or CLASS/*.jpg",
     origin="whoever made the folders",
     licence="theirs",
     reader=read,

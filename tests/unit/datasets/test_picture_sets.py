@@ -100,6 +100,22 @@ def test_folders_become_labels_and_splits(source: Path) -> None:
     )
 
 
+def test_a_folder_per_class_is_enough_and_a_fifth_becomes_test(source: Path) -> None:
+    for number in range(30):
+        write_picture(source / f"hat/{number}.png")
+        write_picture(source / f"shoe/{'summer' if number % 2 else 'winter'}/{number // 2}.png")
+    write_picture(source / "scarf/only.png")
+    rows = load("image-folders", source)
+    assert len({row["image_id"] for row in rows}) == len(rows) == 61
+    counts = Counter((row["split"], row["label"]) for row in rows)
+    assert 3 <= counts["test", "hat"] <= 12
+    assert 3 <= counts["test", "shoe"] <= 12
+    assert counts["train", "scarf"] == 1
+    assert {(row["image_id"], row["split"]) for row in rows} == {
+        (row["image_id"], row["split"]) for row in load("image-folders", source)
+    }
+
+
 def test_an_unreadable_picture_is_imported_for_the_job_to_report(source: Path) -> None:
     write_picture(source / "train/hat/1.png")
     (source / "train/hat/2.png").write_bytes(b"broken")
