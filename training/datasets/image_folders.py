@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +42,7 @@ def _found(folder: Path) -> list[Found]:
         entry for entry in sorted(folder.iterdir()) if AKA.get(entry.name, entry.name) in SPLITS and entry.is_dir()
     ]
     if not splits and (unsplit := list(_in_classes(folder, "train"))):
-        return _with_test(unsplit)
+        return list(_with_test(unsplit))
     only_file(folder, [folder / "train"] if (folder / "train").is_dir() else [], wanted="folder train/")
     found = [one for split in splits for one in _in_classes(split, AKA.get(split.name, split.name))]
     known = {one.kind for one in found if one.split == "train"}
@@ -68,14 +68,12 @@ def _in_classes(folder: Path, split: str) -> Iterator[Found]:
                 yield Found(split, kind.name, picture, str(picture.relative_to(kind)))
 
 
-def _with_test(found: list[Found]) -> list[Found]:
-    """Every TEST_EACHth picture by a hash of its name, but a class's first, is test: else nothing is measured."""
-    first = {one.kind: one for one in reversed(found)}
-    return [one._replace(split="test") if one is not first[one.kind] and _falls_out(one) else one for one in found]
-
-
-def _falls_out(one: Found) -> bool:
-    return zlib.crc32(f"{one.kind}/{one.name}".encode()) % TEST_EACH == 0
+def _with_test(found: list[Found]) -> Iterator[Found]:
+    """Every TEST_EACHth picture of a class is test: else nothing is measured."""
+    places = Counter[str]()
+    for one in found:
+        places[one.kind] += 1
+        yield one._replace(split="test") if places[one.kind] % TEST_EACH == 0 else one
 
 
 def _copied(found: list[Found], shop: ShopWriter, progress: Progress) -> Iterator[dict[str, Any]]:
