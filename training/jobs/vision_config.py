@@ -14,7 +14,7 @@ MORE_VIEWS_BELOW = 8.0
 SCALED = ("zoom", "turn", "stretch", "light", "tint", "cutout")
 COMPOSED = 0.75
 FULL_STRENGTH_EPOCHS, LEAST_MIXED_STRENGTH = 40, 0.5
-FEWEST_EPOCHS, MOST_EPOCHS, VIEWS = 12, 60, 200_000
+FEWEST_EPOCHS, MOST_EPOCHS, VIEWS = 18, 100, 310_000
 
 
 class AugmentationConfig(BaseModel):
@@ -83,7 +83,7 @@ class VisionConfig(BaseModel):
 
     seed: int = 0
     side: int | None = Field(
-        default=None, ge=16, le=512, description="pixels; by default the pictures' own, at most 96"
+        default=None, ge=16, le=512, description="pixels; by default the pictures' own, at most 64"
     )
     dim: int = Field(default=128, ge=16, le=512)
     prefixes: tuple[int, ...] = Field(default=(32, 64), description="shorter embeddings that are trained to serve too")
@@ -98,7 +98,9 @@ class VisionConfig(BaseModel):
     views: int | None = Field(
         default=None, ge=1, le=2, description=f"of a picture in a step; 2 where labels have under {MORE_VIEWS_BELOW:g}"
     )
-    epochs: int | None = Field(default=None, ge=1, description="by default 12 to 60, fewer for many pictures")
+    epochs: int | None = Field(
+        default=None, ge=1, description=f"by default {FEWEST_EPOCHS} to {MOST_EPOCHS}, fewer for many pictures"
+    )
     max_train_s: float = Field(default=7200.0, gt=0, description="wall clock of all epochs together")
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)

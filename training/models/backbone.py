@@ -32,6 +32,8 @@ class Backbone(nn.Module):
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    pooling_power: float = 1.0
+    """Of the mean over the last map that an embedding is made of; above 1 where maps are never negative."""
 
     def forward(self, x_BCHW: Tensor) -> list[Tensor]:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""From pictures to vectors: a backbone, an average over the picture, one linear layer."""
+"""From pictures to vectors: a backbone, a mean over the picture, one linear layer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from training.models.backbone import Backbone
 Pixels = npt.NDArray[np.uint8]
 MEAN, SPREAD = 0.5, 0.25
 FORWARD_PICTURES = 64
+LEAST_POOLED = 1e-4
 
 
 def pixels_of(squares_NHWC: Pixels) -> Tensor:
@@ -32,9 +33,16 @@ class EmbeddingNetwork(nn.Module):
         self.project = nn.Linear(backbone.channels[-1], dim)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        pooled_BC = self.backbone(x_BCHW)[-1].float().mean(dim=(2, 3))
+        pooled_BC = power_mean(self.backbone(x_BCHW)[-1].float(), self.backbone.pooling_power)
         projected: Tensor = self.project(self.norm(pooled_BC))
         return projected
+
+
+def power_mean(x_BCHW: Tensor, power: float) -> Tensor:
+    """x_BC over each map; a power above 1 listens more to where the map is strong. Radenovic et al., TPAMI 2019."""
+    if power == 1:
+        return x_BCHW.mean(dim=(2, 3))
+    return x_BCHW.clamp(min=LEAST_POOLED).pow(power).mean(dim=(2, 3)).pow(1 / power)
 
 
 class NetworkEmbedder:

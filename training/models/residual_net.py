@@ -50,6 +50,7 @@ class ResidualNet(Backbone):
     def __init__(self, width: int, blocks: tuple[int, int, int, int], *, small: bool) -> None:
         super().__init__()
         stem_stride = 1 if small else 4
+        self.pooling_power = 1.0 if small else 3.0
         self.channels = tuple(width << stage for stage in range(4))
         self.strides = tuple(stem_stride << stage for stage in range(4))
         self.stem = _convolution(3, width) if small else _quartering(width)

@@ -26,7 +26,7 @@ from training.models.graph_reranking import RerankConfig, reranked_scores
 from training.models.item_texts import ItemTexts
 
 MODEL_FILE, IMAGES_FILE, INDEX_FOLDER, TEXTS_FOLDER = "model.json", "images.parquet", "index", "texts"
-FORMAT = 1
+FORMAT = 2
 WIDENING, MOST_IMAGES = 4, 4096
 
 Found = list[tuple[str, float]]
