@@ -14,7 +14,7 @@ MORE_VIEWS_BELOW = 8.0
 SCALED = ("zoom", "turn", "stretch", "light", "tint", "cutout")
 COMPOSED = 0.75
 FULL_STRENGTH_EPOCHS, LEAST_MIXED_STRENGTH = 40, 0.5
-FEWEST_EPOCHS, MOST_EPOCHS, VIEWS = 18, 100, 310_000
+FEWEST_EPOCHS, MOST_EPOCHS, VIEWS = 17, 100, 310_000
 
 
 class AugmentationConfig(BaseModel):
@@ -119,7 +119,7 @@ class VisionConfig(BaseModel):
     )
     cache_mb: int = Field(default=1024, ge=0, description="decoded pictures that stay in memory; others are read anew")
     selection_pictures: int = Field(default=2048, ge=1, description="validation pictures that judge an epoch")
-    selection_gallery: int = Field(default=8192, ge=1, description="training pictures that they are looked up among")
+    selection_gallery: int = Field(default=4096, ge=1, description="training pictures that they are looked up among")
     detector: DetectorConfig = DetectorConfig()
     reranking: RerankConfig = RerankConfig()
     index: IndexConfig = IndexConfig()
