@@ -17,7 +17,7 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.api.application import create_api
-from deployments.assembly import open_gateway, open_stage
+from deployments.assembly import STAGES, open_gateway, open_stage
 from deployments.catalogue import POLL_S
 from deployments.config import DeploymentConfig, ServingConfig
 from deployments.middleware.auth import ApiKey
@@ -65,7 +65,7 @@ class StageReplica:
 
     def __init__(self, name: str, config: ServingConfig, own: DeploymentConfig) -> None:
         refuse_shared_file(config.state, nodes=alive_nodes())
-        self.host = open_stage(name, config)
+        self.host, self.prepares = open_stage(name, config), STAGES[name].prepares
         self.host.follow()
         self.followers = [
             Follower(self.host.follow_champion, config.watch_period_s),
@@ -75,6 +75,8 @@ class StageReplica:
         self._batched.set_batch_wait_timeout_s(own.batch_wait_s)
 
     async def answer(self, query: Any) -> Any:
+        if self.prepares:
+            query = await asyncio.to_thread(self.host.prepared, query)
         return await self._batched(query)
 
     @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.0)

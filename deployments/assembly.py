@@ -38,18 +38,19 @@ FAIR_WAIT_S = 5.0
 class StageKind(NamedTuple):
     """A plain class with `load(folder, manifest, live)`, `answer`, `follow`, and the jobs whose bundles it opens.
 
-    `varied`: one query may rightly take a hundred times as long as another.
+    `varied`: one query may rightly take a hundred times as long as another. `prepares`: it is a `PreparingModel`.
     """
 
     model: Any
     jobs: tuple[str, ...]
     varied: bool = False
+    prepares: bool = False
 
 
 STAGES = {
     "retrieval": StageKind(Retrieval, (RECOMMENDER,)),
     "ranking": StageKind(Ranking, (RECOMMENDER, RANKER)),
-    VISUAL_SEARCH: StageKind(PhotoSearch, (VISION,), varied=True),
+    VISUAL_SEARCH: StageKind(PhotoSearch, (VISION,), varied=True, prepares=True),
     FORECASTING: StageKind(Forecasting, (FORECASTER,), varied=True),
 }
 """The closed registry of stages."""

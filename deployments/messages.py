@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from training.features.images import Box, FaultKind
+from training.features.images import Box, FaultKind, ImageFault, Picture
 from training.features.profile import Profile
 from training.features.ranking import RankingInputs, RequestFacts
 from training.models.assortment import Verdict
@@ -83,6 +83,8 @@ class PhotoQuery(NamedTuple):
     filter: str | None = None
     text: str = ""
     text_weight: float = 0.5
+    picture: Picture | ImageFault | None = None
+    """What the file holds, once it is decoded."""
 
 
 class Article(NamedTuple):

@@ -29,6 +29,10 @@ class PhotoReader:
         """In the order of the files; blocking."""
         return list(self._threads.map(self._read, files))
 
+    def read(self, data: bytes) -> Picture | ImageFault:
+        """One file; blocking."""
+        return self._threads.submit(self._read, data).result()
+
     def _read(self, data: bytes) -> Picture | ImageFault:
         try:
             if picture_pixels(data) <= LARGE_PIXELS:

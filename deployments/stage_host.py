@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from deployments.live import LiveShop
 from deployments.messages import Missing
@@ -19,6 +19,13 @@ class StageModel(Protocol):
 
     def follow(self) -> None:
         """Take in what changed in the live catalogue; blocking."""
+
+
+class PreparingModel(StageModel, Protocol):
+    """One whose queries are made ready each by itself, before their batch comes together."""
+
+    def prepared(self, query: Any) -> Any:
+        """The query after that; blocking."""
 
 
 class StageHost:
@@ -44,6 +51,11 @@ class StageHost:
     def held(self) -> Iterator[Loaded[StageModel]]:
         for watcher in self.watchers:
             yield from watcher.held()
+
+    def prepared(self, query: Any) -> Any:
+        """The query as its model wants it in a batch; only where the stage `prepares`. Blocking."""
+        model = self._model(query.version)
+        return query if model is None else cast(PreparingModel, model).prepared(query)
 
     def answer(self, queries: Sequence[Any]) -> list[Any]:
         """In the order of the queries; `Missing` for one that asks for a bundle not held."""

@@ -76,10 +76,17 @@ class PhotoSearch:
                 texts.upsert(list(items.values()))
             self._texts_seq = entries[-1].seq
 
+    def prepared(self, query: PhotoQuery) -> PhotoQuery:
+        """With its photo decoded: a large one then holds up nobody else's batch."""
+        return query._replace(data=b"", picture=self._picture(query))
+
+    def _picture(self, query: PhotoQuery) -> Picture | ImageFault:
+        return self.photos.read(query.data) if query.picture is None else query.picture
+
     def answer(self, queries: Sequence[PhotoQuery]) -> list[Answer]:
         """What is looked at in all of the photos shares one pass of the model."""
         age_ms = self.live.age_ms()
-        pictures = self.photos.read_all([query.data for query in queries])
+        pictures = [self._picture(query) for query in queries]
         views = [self._views(query, picture) for query, picture in zip(queries, pictures, strict=True)]
         looked_at = [view.picture for found in views for view in found]
         vectors = iter(self.model.embed(looked_at) if looked_at else ())
