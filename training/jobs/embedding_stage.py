@@ -123,13 +123,21 @@ class EmbeddingStage:
 
     def judge(self) -> float:
         chosen_V = _some(len(self.validation), self.config.selection_pictures)
-        chosen_N = _some(len(self.train), self.config.selection_gallery)
         if not len(chosen_V):
             return float(0)
+        chosen_N = self._selection_gallery(self.validation_codes_V[chosen_V])
         queries, asked_V = self.embedded(self.validation, chosen_V)
         gallery, found_N = self.embedded(self.train, chosen_N)
         metrics = retrieval_metrics(queries, self.validation_codes_V[asked_V], gallery, self.codes_N[found_N])
         return metrics["recall@1"]
+
+    def _selection_gallery(self, asked_V: Ints) -> Ints:
+        """Places of the pictures of these labels, where there is room for them all, and of some others."""
+        most = self.config.selection_gallery
+        own_N = np.flatnonzero(np.isin(self.codes_N, asked_V))
+        if len(own_N) > most:
+            return _some(len(self.train), most)
+        return np.union1d(own_N, _some(len(self.train), most - len(own_N)))
 
     @torch.inference_mode()
     def predicted(self, vectors_ND: Floats) -> Ints:
