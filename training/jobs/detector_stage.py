@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 from training.jobs.augmentation import SceneAugmentation
 from training.jobs.detection_judging import scene_detections, scored
@@ -29,6 +29,8 @@ class DetectorStage:
 
     name = "detector"
     guess = 20
+    hurried: Sequence[nn.Parameter] = ()
+    hurry = 1.0
 
     def __init__(
         self, config: VisionConfig, data: VisionData, backbone: Backbone, described: BackboneConfig, workers: Workers

@@ -23,6 +23,9 @@ from training.models.backbone import build_backbone
 from training.models.embedding_network import EmbeddingNetwork, Pixels, pixels_of
 
 SETTLING_STEPS = 24
+PROXY_HURRY = 8.0
+"""Proxies of labels with few pictures learn so much faster: each is met but a few times an epoch. Movshovitz-Attias et
+al., ICCV 2017."""
 FEWEST_STEPS = 25
 """Of an epoch, which goes over a small shop's pictures several times."""
 
@@ -50,6 +53,8 @@ class EmbeddingStage:
         self.network = EmbeddingNetwork(build_backbone(config.backbone, train.side), config.dim)
         self.head = MetricHead(len(labels), config)
         self.module = nn.ModuleDict({"network": self.network, "head": self.head})
+        self.hurried: Sequence[nn.Parameter] = [self.head.proxies_LD] if views > 1 else []
+        self.hurry = PROXY_HURRY
         self.epochs, self.learning_rate = config.epochs_for(views * len(train)), config.learning_rate
         self.augmentation = Augmentation(config.augmentation.within(self.epochs, views))
         self.pictures_per_step = min(config.pictures_per_step, max(2, len(train) // workers.size))

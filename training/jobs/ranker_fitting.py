@@ -26,7 +26,7 @@ from training.models.ranker_network import OUTPUTS, NetworkConfig, RankerNetwork
 class RankerTrainingConfig(BaseModel):
     """How the networks are trained."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     network: NetworkConfig = NetworkConfig()
     epochs: int = Field(default=16, ge=1, description="at most, of each network")

@@ -53,7 +53,7 @@ CONTENT_COLUMNS = ("item_id", "title", "description", "category", "brand", "pric
 class RecommenderConfig(TrainingConfig):
     """Settings of `train recommender`; the defaults suit any shop."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     seed: int = 0
     transformer: TransformerConfig = TransformerConfig()

@@ -10,11 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 class TrainingConfig(BaseModel):
     """How the transformer is trained."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: int = Field(default=100, ge=0, description="at most; 0 leaves the transformer out")
     patience: int = Field(default=4, ge=1, description="epochs without a better validation before it stops")
-    max_train_s: float = Field(default=200.0, gt=0, description="wall clock of all epochs together")
+    max_train_s: float = Field(
+        default=200.0, gt=0, description="wall clock of all epochs together, looked at after each"
+    )
     learning_rate: float = Field(default=1e-3, gt=0)
     schedule: Literal["constant", "cosine"] = Field(
         default="constant",

@@ -20,7 +20,7 @@ FEWEST_EPOCHS, MOST_EPOCHS, VIEWS = 17, 100, 310_000
 class AugmentationConfig(BaseModel):
     """How far a training picture may be from the file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     strength: float | None = Field(
         default=None,
@@ -65,7 +65,7 @@ class AugmentationConfig(BaseModel):
 class DetectorConfig(BaseModel):
     """The detector of articles; trained where the shop's images have boxes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     enabled: bool = True
     side: int = Field(default=256, ge=64, le=1024, multiple_of=32)
@@ -79,7 +79,7 @@ class DetectorConfig(BaseModel):
 class VisionConfig(BaseModel):
     """Settings of `train vision`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     seed: int = 0
     side: int | None = Field(
@@ -101,7 +101,9 @@ class VisionConfig(BaseModel):
     epochs: int | None = Field(
         default=None, ge=1, description=f"by default {FEWEST_EPOCHS} to {MOST_EPOCHS}, fewer for many pictures"
     )
-    max_train_s: float = Field(default=7200.0, gt=0, description="wall clock of all epochs together")
+    max_train_s: float = Field(
+        default=7200.0, gt=0, description="wall clock of all epochs together, looked at after each"
+    )
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
     warm_up: float = Field(default=0.15, ge=0, lt=1, description="share of the steps")

@@ -36,6 +36,9 @@ class Stage(Protocol):
     module: nn.Module
     epochs: int
     learning_rate: float
+    hurried: Sequence[nn.Parameter]
+    """Weights that learn `hurry` times as fast."""
+    hurry: float
     steps_per_epoch: int
     pictures_per_step: int
     guess: int
@@ -57,10 +60,15 @@ class StageTraining:
     ) -> None:
         self.stage, self.config, self.workers, self.earlier = stage, config, workers, earlier
         self.module = stage.module.to(workers.device, memory_format=torch.channels_last)
-        matrices = [weight for weight in self.module.parameters() if weight.ndim > 1]
-        others = [weight for weight in self.module.parameters() if weight.ndim <= 1]
+        hurried = {id(weight) for weight in stage.hurried}
+        usual = [weight for weight in self.module.parameters() if id(weight) not in hurried]
+        groups = [
+            ([weight for weight in usual if weight.ndim > 1], config.weight_decay, 1.0),
+            ([weight for weight in usual if weight.ndim <= 1], 0.0, 1.0),
+            (list(stage.hurried), 0.0, stage.hurry),
+        ]
         self.optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}],
+            [{"params": weights, "weight_decay": decay, "rate": rate} for weights, decay, rate in groups if weights],
             lr=stage.learning_rate, fused=True,
         )  # fmt: skip
         self.average = WeightAverage(self.module, config.average_decay)
@@ -133,7 +141,7 @@ class StageTraining:
     def _step(self, loss: Tensor, *, share: float, epoch: int) -> float:
         """The mean loss over the workers, before the update."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.stage.learning_rate * share
+            group["lr"] = self.stage.learning_rate * share * group["rate"]
         self.optimizer.zero_grad(set_to_none=False)
         loss.backward()
         self.workers.average_in_place([weight.grad for weight in self.module.parameters() if weight.grad is not None])

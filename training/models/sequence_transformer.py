@@ -36,7 +36,7 @@ START_STD = 0.02
 class TransformerConfig(BaseModel):
     """Sizes of the transformer."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     dim: int = Field(default=64, ge=4, le=1024, description="width D of item and user vectors")
     blocks: int = Field(default=2, ge=1, le=16)
