@@ -14,7 +14,7 @@ pytestmark = pytest.mark.ray
 HORIZON = 4
 
 
-def test_ray_trains_evaluates_and_predicts(tmp_path: Path) -> None:
+def test_ray_trains_and_predicts(tmp_path: Path) -> None:
     shop = write_shop(tmp_path / "shop").path
     settings = (f"horizon={HORIZON}", "epochs=1", "rounds=30", "covariate_control=false")
     quick = [part for setting in settings for part in ("--set", setting)]
@@ -22,9 +22,6 @@ def test_ray_trains_evaluates_and_predicts(tmp_path: Path) -> None:
     assert trained["metrics"]["wape"] < 0.7 * trained["baselines"]["median_26"]["wape"]
     assert "<svg" not in Path(trained["report"]).read_text()
     assert "Forecast fans" in Path(trained["report"]).read_text()
-
-    again = answer(command(tmp_path, "evaluate", "forecaster", "--data", shop))
-    assert again["metrics"]["wape"] == pytest.approx(trained["metrics"]["wape"], rel=1e-3)
 
     out = tmp_path / "next_weeks.parquet"
     predicted = answer(command(tmp_path, "predict", "forecaster", "--data", shop, "--out", out))

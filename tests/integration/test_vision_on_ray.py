@@ -47,8 +47,6 @@ def test_two_workers_train(tmp_path: Path, shop: Path) -> None:
 def test_ray_data_embeds_the_catalogue_and_predicts(tmp_path: Path, shop: Path) -> None:
     trained = answer(tmp_path, "train", "vision", "--data", shop, *SETTINGS)
     assert any("train-red-0" in note for note in trained["notes"])
-    evaluated = answer(tmp_path, "evaluate", "vision", "--data", shop)
-    assert evaluated["metrics"]["recall@1"] == pytest.approx(trained["metrics"]["recall@1"])
     out = tmp_path / "nearest.parquet"
     answer(tmp_path, "predict", "vision", "--data", shop, "--out", out, "--limit", 2)
     rows = pq.read_table(out).to_pylist()
