@@ -61,9 +61,6 @@ def test_two_workers_train_and_ray_data_predicts(home: Path, shop: Path, tmp_pat
     assert trained["metrics"]["hr@10"] > 2 * trained["baselines"]["popularity"]["hr@10"]
     assert Path(trained["report"]).read_text().startswith("<!doctype html>")
 
-    again = answer(command(home, "evaluate", "recommender", "--data", shop))
-    assert again["metrics"]["ndcg@10"] == pytest.approx(trained["metrics"]["ndcg@10"], abs=1e-6)
-
     out = tmp_path / "tonight.parquet"
     predicted = answer(command(home, "predict", "recommender", "--data", shop, "--out", out, "--limit", 5))
     rows = pq.read_table(out).to_pylist()

@@ -9,10 +9,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from tests.picture_shop import COLOURS, make_picture_shop
+from training.contracts.progress import NoProgress
+from training.contracts.shop import Shop
+from training.jobs.gallery_embedding import embedded_by
+from training.jobs.vision_bundle import shop_pictures
+from training.jobs.vision_config import VisionConfig
+from training.jobs.vision_data import load
+from training.jobs.vision_judging import embedded
+from training.models.image_baselines import RawPixels
 
 pytestmark = pytest.mark.ray
 
@@ -38,17 +47,23 @@ def shop(tmp_path: Path) -> Path:
     return made.path
 
 
-def test_two_workers_train(tmp_path: Path, shop: Path) -> None:
+def test_two_workers_train_and_ray_data_predicts(tmp_path: Path, shop: Path) -> None:
     trained = answer(tmp_path, "train", "vision", "--data", shop, "--workers", 2, *SETTINGS)
     assert {"recall@1", "map@10", "recall_iou50"} <= trained["metrics"].keys()
-    assert any("test-red-0" in note for note in trained["notes"])
-
-
-def test_ray_data_embeds_the_catalogue_and_predicts(tmp_path: Path, shop: Path) -> None:
-    trained = answer(tmp_path, "train", "vision", "--data", shop, *SETTINGS)
     assert any("train-red-0" in note for note in trained["notes"])
     out = tmp_path / "nearest.parquet"
     answer(tmp_path, "predict", "vision", "--data", shop, "--out", out, "--limit", 2)
     rows = pq.read_table(out).to_pylist()
     assert len({row["image_id"] for row in rows}) == len(COLOURS) * 10
     assert {row["image_id"] for row in rows if row["problem"]} == {"test-red-0", "train-red-0"}
+
+
+def test_ray_data_embeds_the_catalogue_as_one_process_does(own_ray: None, shop: Path) -> None:
+    from training.jobs.ray_train import RayReport
+
+    data = load(Shop(shop), VisionConfig(side=16))
+    here, there = (shop_pictures(data, cache_bytes=1 << 20)["gallery"] for _ in range(2))
+    one, other = embedded(RawPixels(16), here), embedded_by(RayReport.mapped, RawPixels(16), there, NoProgress())
+    assert [shot.image_id for shot in one.shots] == [shot.image_id for shot in other.shots]
+    np.testing.assert_array_equal(one.vectors_ND, other.vectors_ND)
+    assert here.problems() == there.problems() != []

@@ -57,7 +57,8 @@ class RayReport:
         waiting = [task.remote(list(histories[start : start + BLOCK_SERIES]), season) for start in starts]
         return [fitted for block in waiting for fitted in ray.get(block)]
 
-    def mapped(self, blocks: Sequence[pa.Table], made: type, arguments: Sequence[Any]) -> Iterator[pa.Table]:
+    @staticmethod
+    def mapped(blocks: Sequence[pa.Table], made: type, arguments: Sequence[Any]) -> Iterator[pa.Table]:
         """By Ray Data's actors, each with one `made(*arguments)`, on the processors that nobody has asked for.
 
         Here where there are none: Ray Data would wait for those that Train's own workers hold.

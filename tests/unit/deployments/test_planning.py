@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -25,8 +26,8 @@ def serving_of(home: Home) -> Serving:
     return serving
 
 
-@pytest.fixture
-def http(home: Home) -> Iterator[TestClient]:
+@contextmanager
+def forecasting(home: Home) -> Iterator[TestClient]:
     publish_forecaster(home)
     serving = serving_of(home)
     with client_of(serving) as client:
@@ -34,6 +35,19 @@ def http(home: Home) -> Iterator[TestClient]:
         wait_until(lambda: "forecaster" not in client.get("/readyz").json()["missing"])
         yield client
     serving.live.close()
+
+
+@pytest.fixture
+def http(home: Home) -> Iterator[TestClient]:
+    with forecasting(home) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def refusing(trained_home: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """One for all questions that change nothing, for they are refused."""
+    with forecasting(trained_home.copied(tmp_path_factory.mktemp("refusing") / "home")) as client:
+        yield client
 
 
 def forecast(http: TestClient, *series: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
@@ -140,8 +154,8 @@ def test_a_series_that_training_never_saw_is_forecast_from_its_sales(http: TestC
           "covariates": [{"series_id": "i01@vienna", "timestamp": "2026-02-01", "price": "cheap"}]}, "covariates.0"),
     ],
 )  # fmt: skip
-def test_wrong_questions_name_the_field(http: TestClient, body: dict[str, Any], field: str) -> None:
-    found = problem(http.post(FORECASTS, json=body), 422)
+def test_wrong_questions_name_the_field(refusing: TestClient, body: dict[str, Any], field: str) -> None:
+    found = problem(refusing.post(FORECASTS, json=body), 422)
     assert field in [error["field"] for error in found["errors"]]
 
 
@@ -196,9 +210,9 @@ def test_orders_follow_the_forecast(http: TestClient) -> None:
         ({"lead_time_days": 0, "review_period_days": 0}, "items.0"), ({"order_cost": 5}, "items.0"),
     ],
 )  # fmt: skip
-def test_wrong_positions_name_the_field(http: TestClient, position: dict[str, Any], field: str) -> None:
+def test_wrong_positions_name_the_field(refusing: TestClient, position: dict[str, Any], field: str) -> None:
     item = {"item_id": "i07", "on_hand": 10, "lead_time_days": 7, "review_period_days": 7, "service_level": 0.95}
-    found = problem(http.post(ORDERS, json={"items": [{**item, **position}]}), 422)
+    found = problem(refusing.post(ORDERS, json={"items": [{**item, **position}]}), 422)
     assert field in [error["field"] for error in found["errors"]]
 
 
