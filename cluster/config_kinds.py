@@ -42,7 +42,7 @@ KINDS = {
     "study": ConfigKind("tuning/*.yaml", "tuning.config:StudyConfig", "tuning.space:findings"),
     "ranker": ConfigKind("training/ranker*.yaml", "training.jobs.ranker:RankerConfig"),
     "vision": ConfigKind("training/vision*.yaml", "training.jobs.vision_config:VisionConfig"),
-    "forecaster": ConfigKind("training/forecaster*.yaml", "training.jobs.forecaster:ForecasterConfig"),
+    "forecaster": ConfigKind("training/forecaster*.yaml", "training.jobs.forecaster_config:ForecasterConfig"),
     "covariates": ConfigKind("covariates.yaml", "training.contracts.covariates:CovariateSchema"),
     "serving": ConfigKind("deployments/*.yaml", "deployments.config:ServingConfig"),
 }

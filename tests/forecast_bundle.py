@@ -13,7 +13,8 @@ from tests.serving_shop import REFERENCE, SHOP_ID, Home
 from training.bundles.manifest import Manifest
 from training.contracts.covariates import Covariate, CovariateSchema
 from training.contracts.shop import COVARIATES_FILE, Shop, ShopInfo, new_shop
-from training.jobs.forecaster import JOB, ForecasterConfig
+from training.jobs.forecaster import JOB
+from training.jobs.forecaster_config import ForecasterConfig
 from training.jobs.job import LocalReport
 from training.jobs.publish import publish
 

@@ -19,7 +19,8 @@ from record import Recording
 from training.contracts.covariates import CovariateSchema
 from training.features.demand import Panel, SeriesTable
 from training.features.periods import Frequency
-from training.jobs.forecaster import ForecasterConfig, ForecasterData, fit
+from training.jobs.forecaster import ForecasterData, fit
+from training.jobs.forecaster_config import ForecasterConfig
 from training.jobs.job import LocalReport
 from training.models.demand.smoothing import AutoEts
 

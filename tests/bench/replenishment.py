@@ -26,7 +26,8 @@ from supplied_shops import REVIEW_WEEKS, WEEK_DAYS, Trade, of_sample, of_shop
 from training.contracts.shop import Shop
 from training.datasets.sample import generate
 from training.features.demand import Floats, Panel, fill
-from training.jobs.forecaster import JOB, ForecasterConfig, ForecasterData
+from training.jobs.forecaster import JOB, ForecasterData
+from training.jobs.forecaster_config import ForecasterConfig
 from training.jobs.forecaster_task import task_of
 from training.jobs.job import LocalReport
 from training.models.forecaster import Forecaster

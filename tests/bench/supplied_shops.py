@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from training.contracts.shop import Shop
 from training.features.demand import Bools, Floats, Ints, Panel
 from training.features.stockouts import recovered
-from training.jobs.forecaster import JOB, ForecasterConfig
+from training.jobs.forecaster import JOB
+from training.jobs.forecaster_config import ForecasterConfig
 from training.jobs.forecaster_task import task_of
 
 WEEK_DAYS = 7.0

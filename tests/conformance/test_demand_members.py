@@ -10,7 +10,7 @@ import pytest
 
 from tests.demand_shop import small_panel
 from training.features.demand import Panel, Window, fill
-from training.jobs.forecaster import fit_member
+from training.jobs.forecaster_fits import fit_member
 from training.models.demand.member import Fitting, Member
 from training.models.demand.registry import MEMBERS, load_member
 

@@ -1,4 +1,4 @@
-"""The forecaster on Ray Train, its classical members in Ray tasks; batch forecasts with Ray Data."""
+"""The forecaster on two workers of Ray Train, its classical members in Ray tasks; batch forecasts with Ray Data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_ray_trains_and_predicts(tmp_path: Path) -> None:
     shop = write_shop(tmp_path / "shop").path
     settings = (f"horizon={HORIZON}", "epochs=1", "rounds=30", "covariate_control=false")
     quick = [part for setting in settings for part in ("--set", setting)]
-    trained = answer(command(tmp_path, "train", "forecaster", "--data", shop, *quick))
+    trained = answer(command(tmp_path, "train", "forecaster", "--data", shop, "--workers", 2, *quick))
     assert trained["metrics"]["wape"] < 0.7 * trained["baselines"]["median_26"]["wape"]
     assert "<svg" not in Path(trained["report"]).read_text()
     assert "Forecast fans" in Path(trained["report"]).read_text()

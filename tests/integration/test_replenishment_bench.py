@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.forecast_bundle import MEMBERS, sales_rows, write_sales
-from training.jobs.forecaster import ForecasterConfig
+from training.jobs.forecaster_config import ForecasterConfig
 from training.models.replenishment import Position, demand_over, quantiles, replenish
 
 BENCH = Path(__file__).parents[1] / "bench"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from training.bundles.manifest import Manifest
 from training.bundles.store import MANIFEST
@@ -21,68 +21,26 @@ from training.features.demand import Panel
 from training.features.periods import Frequency
 from training.features.sales_panel import read_panel
 from training.features.stockouts import recovered, stockout_mask
-from training.jobs.forecaster_backtest import ALL, Backtest, choose, run_backtest
+from training.jobs.forecaster_backtest import ALL, Backtest, before_backtest, choose, run_backtest
+from training.jobs.forecaster_config import ForecasterConfig
+from training.jobs.forecaster_fits import BACKTEST, FINAL, MemberFits
 from training.jobs.forecaster_judging import Test, judge
 from training.jobs.forecaster_levels import reconciled as reconciled_levels
 from training.jobs.forecaster_pictures import pictures
 from training.jobs.forecaster_task import Task, task_of
 from training.jobs.job import FitResult, Job, Report
+from training.jobs.workers import Workers
 from training.models.demand.boosted import BoostedWithoutCovariates
 from training.models.demand.cold_start import ColdStart
 from training.models.demand.groups import Grouping
 from training.models.demand.intervals import Intervals, error_scale
-from training.models.demand.member import Fitting, Member, blocks_here
-from training.models.demand.registry import MEMBERS, member_class
+from training.models.demand.member import Fitting, blocks_here
 from training.models.demand.simple import LastValue
 from training.models.forecaster import ENSEMBLE, Forecaster, Plan
 
 SLOW_SAMPLE = ("auto_ets", "theta")
 FEW_SERIES = 4_000
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
-
-
-class ForecasterConfig(BaseModel):
-    """Settings of `train forecaster`; the defaults suit any shop."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    seed: int = 0
-    horizon: int | None = Field(
-        default=None,
-        ge=1,
-        le=400,
-        description="periods ahead; by default the split's, else what the frequency suggests",
-    )
-    origins: int = Field(
-        default=1, ge=1, le=200, description="rolling origins of the test, the last ends with the data"
-    )
-    members: tuple[str, ...] = Field(
-        default=("last_value", "seasonal_naive", "median_26", "seasonal_mean", "auto_ets", "theta", "price_regression",
-                 "lightgbm", "hybrid_network"),
-        description="ways to forecast that the backtest chooses among",
-    )  # fmt: skip
-    backtest_origins: int | None = Field(
-        default=None,
-        ge=1,
-        le=50,
-        description="rolling origins inside the training periods; by default 3, 8 of few series",
-    )
-    sampled_series: int = Field(default=400, ge=20, description="that slow classical members are backtested on")
-    country: str | None = Field(default=None, description="whose holidays count, as US; by default the currency's")
-    recover_stockouts: bool = Field(default=True, description="demand of periods that sold out counts as censored")
-    covariate_control: bool = Field(default=True, description="also measure LightGBM without known-future covariates")
-    rounds: int = Field(default=150, ge=1, description="trees of LightGBM")
-    epochs: int = Field(default=4, ge=0, description="of the network; 0 leaves it out")
-    train_split: str | None = Field(default=None, description="only sales of this split and of none are learnt from")
-    threads: int = Field(default=1, ge=1, description="of LightGBM and of the network")
-
-    @field_validator("members")
-    @classmethod
-    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in value if name not in MEMBERS]
-        if unknown or not value:
-            raise ValueError(f"no such way to forecast: {unknown}; there are {', '.join(MEMBERS)}")
-        return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,12 +92,14 @@ def fit(
     Rank 0 writes `out` and says how it went; the other ranks return an empty result.
     """
     wall, cpu = time.monotonic(), time.process_time()
-    if report.rank > 0:
-        return _empty_result(out)
+    workers = Workers()
     task = task_of(data.panel, config.horizon, config.origins)
-    fitting = _fitting(config, data, task, report)
-    backtest = _backtest(config, task, fitting, progress)
-    forecaster = _assemble(config, task, fitting, backtest, progress)
+    fitting, fits = _fitting(config, data, task, report, workers), MemberFits(report, workers)
+    if workers.rank > 0:
+        _assist(config, task, fitting, fits)
+        return _empty_result(out)
+    backtest = _backtest(config, task, fitting, fits, progress)
+    forecaster = _assemble(config, task, fitting, backtest, fits, progress)
     with new_folder(out, force=True) as folder:
         forecaster.save(folder)
     fitted_s, fitted_cpu_s = time.monotonic() - wall, time.process_time() - cpu
@@ -156,7 +116,7 @@ def fit(
         train_seconds=fitted_s,
         cpu_seconds=fitted_cpu_s,
         examples_per_second=float(np.isfinite(task.visible.demand_SP).sum() / max(fitted_s, 1e-9)),
-        notes=(*data.notes, *_said(forecaster, backtest, test), *level_notes),
+        notes=(*data.notes, *fits.said(), *_said(forecaster, backtest, test), *level_notes),
         bins={name: dict(table) for name, table in test.by_group.items()},
         pictures=pictures(forecaster, task, test, control),
     )
@@ -169,11 +129,11 @@ def _empty_result(out: Path) -> FitResult:
     )  # fmt: skip
 
 
-def _fitting(config: ForecasterConfig, data: ForecasterData, task: Task, report: Report) -> Fitting:
+def _fitting(config: ForecasterConfig, data: ForecasterData, task: Task, report: Report, workers: Workers) -> Fitting:
     return Fitting(
         panel=task.visible, cut_S=task.cut_S, horizon=task.horizon, memory=task.memory, country=data.country,
         seed=config.seed, threads=config.threads, blocks=getattr(report, "blocks", blocks_here),
-        rounds=config.rounds, epochs=config.epochs,
+        rounds=config.rounds, epochs=config.epochs, partners=workers,
     )  # fmt: skip
 
 
@@ -185,31 +145,37 @@ def _names(config: ForecasterConfig, task: Task) -> list[str]:
     return [name for name in config.members if name not in left_out]
 
 
-def fit_member(name: str, fitting: Fitting) -> Member:
-    member: Any = member_class(name)
-    return member.fit(fitting) if hasattr(member, "fit") else member()
+def _backtest_origins(config: ForecasterConfig, task: Task) -> int:
+    return config.backtest_origins or int(np.clip(FEW_SERIES // len(task.panel), 3, 8))
 
 
-def _backtest(config: ForecasterConfig, task: Task, fitting: Fitting, progress: Progress) -> Backtest:
+def _backtest(config: ForecasterConfig, task: Task, fitting: Fitting, fits: MemberFits, progress: Progress) -> Backtest:
     return run_backtest(
-        task, fitting, _names(config, task), fit_member,
-        origins=config.backtest_origins or int(np.clip(FEW_SERIES // len(task.panel), 3, 8)),
+        task, fitting, _names(config, task), partial(fits, BACKTEST), origins=_backtest_origins(config, task),
         slow=dict.fromkeys(SLOW_SAMPLE, config.sampled_series), progress=progress,
     )  # fmt: skip
 
 
+def _assist(config: ForecasterConfig, task: Task, fitting: Fitting, fits: MemberFits) -> None:
+    """What the ranks behind the first do: the same steps, in the same order."""
+    names, early = _names(config, task), before_backtest(task, fitting, _backtest_origins(config, task))
+    for name in names:
+        fits.assist(name, early)
+    for name in fits.agreed(names):
+        fits.assist(name, fitting)
+
+
 def _assemble(
-    config: ForecasterConfig, task: Task, fitting: Fitting, backtest: Backtest, progress: Progress
+    config: ForecasterConfig, task: Task, fitting: Fitting, backtest: Backtest, fits: MemberFits, progress: Progress
 ) -> Forecaster:
     names = _names(config, task)
     informed = [name for name in names if backtest.uses[name]]
     plan = Plan(chosen=choose(backtest, names), informed=choose(backtest, informed) if informed else {})
     used = {name for table in (plan.chosen, plan.informed) for weights in table.values() for name in weights}
     members = {}
-    for name in names:
-        if name in used:
-            progress.stage(f"fitting {name}")
-            members[name] = fit_member(name, fitting)
+    for name in fits.agreed(names, list(used)):
+        progress.stage(f"fitting {name}")
+        members[name] = fits(FINAL, name, fitting)
     grouping = Grouping.of_horizon(task.horizon)
     intervals, scores = _calibrated(task, backtest, plan)
     return Forecaster(
@@ -244,8 +210,6 @@ def _control(config: ForecasterConfig, fitting: Fitting, task: Task, progress: P
         or "lightgbm" not in config.members
     ):
         return {}
-    from dataclasses import replace
-
     progress.stage("the same trees without known-future covariates")
     without = BoostedWithoutCovariates.fit(replace(fitting, covariates=False))
     return {without.name: Test.of_member(without, task)}

@@ -55,7 +55,7 @@ def run_backtest(
 ) -> Backtest:  # fmt: skip
     """`slow[name]` series at most are asked of a slow member: a stratified sample."""
     moments, horizon = task.backtest(origins)
-    early = replace(fitting, panel=task.visible.until(moments[0]), cut_S=moments[0], horizon=horizon)
+    early = before_backtest(task, fitting, origins)
     windows = [task.window(origin_S, horizon) for origin_S in moments]
     grouping = Grouping.of_horizon(task.horizon)
     groups = [name for window in windows for name in grouping.of(window)]
@@ -75,6 +75,12 @@ def run_backtest(
     actual_RH = np.concatenate([task.visible.actual(origin_S, horizon) for origin_S in moments])
     naive_R = np.concatenate([naive_error(task.visible, origin_S) for origin_S in moments])
     return Backtest(forecasts, actual_RH, naive_R, groups, series_R, uses, horizon)
+
+
+def before_backtest(task: Task, fitting: Fitting, origins: int) -> Fitting:
+    """What members are fitted on whom the backtest judges."""
+    moments, horizon = task.backtest(origins)
+    return replace(fitting, panel=task.visible.until(moments[0]), cut_S=moments[0], horizon=horizon)
 
 
 def _of_rows(fitting: Fitting, rows: Ints) -> Fitting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 
 from tests.demand_shop import WEEKS, sales_rows, write_shop
 from training.contracts.errors import InputError
-from training.jobs.forecaster import JOB, ForecasterConfig
+from training.jobs.forecaster import JOB
+from training.jobs.forecaster_config import ForecasterConfig
 from training.jobs.forecaster_task import task_of
 from training.jobs.job import FitResult, LocalReport
 from training.models.demand.history import SeriesHistory
@@ -79,6 +81,32 @@ def test_the_bundle_evaluates_as_it_was_trained(result: FitResult, tmp_path: Pat
     for name in ("wape", "mase", "smape", "coverage_80"):
         assert found["metrics"][name] == pytest.approx(result.metrics[name], rel=1e-3)
     assert found["baselines"]["median_26"]["wape"] == pytest.approx(result.baselines["median_26"]["wape"])
+
+
+class Interrupted(LocalReport):
+    """Stops after some of its steps are kept."""
+
+    def __call__(self, metrics: Mapping[str, float], checkpoint: Path | None = None) -> Path | None:
+        kept = super().__call__(metrics, checkpoint)
+        if len(self.history) == 6:
+            raise KeyboardInterrupt
+        return kept
+
+
+def test_interrupted_training_goes_on_from_the_members_it_had(
+    result: FitResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.jobs.forecaster_fits.KEPT_EVERY_S", 0.0)
+    config, shop = ForecasterConfig.model_validate(QUICK), write_shop(tmp_path / "shop")
+    data, checkpoints = JOB.load(shop, config), tmp_path / "checkpoints"
+    with pytest.raises(KeyboardInterrupt):
+        JOB.fit(config, data, Interrupted(checkpoints), tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+    again = LocalReport(checkpoints)
+    resumed = JOB.fit(config, data, again, tmp_path / "bundle")
+    assert next(iter(again.history))["epoch"] == 7
+    assert resumed.metrics == result.metrics
+    assert any("interrupted" in note for note in resumed.notes)
 
 
 def test_levels_are_reconciled(result: FitResult) -> None:

@@ -99,6 +99,7 @@ class Hybrid:
     """The network's median is the forecast."""
 
     name = "hybrid_network"
+    together = True
 
     def __init__(self, network: HybridNetwork, reading: Reading, base: Member, past: int) -> None:
         self.network, self.reading, self.base, self.past = network.eval(), reading, base, past
@@ -117,7 +118,7 @@ class Hybrid:
                 parts[0].past_BTE.shape[2], len(reading.names),
                 tuple(len(codes) for codes in reading.codes.of_column.values()), NetworkConfig(encoder=reading.encoder),
             )  # fmt: skip
-            _train(network, parts, [past.wanted_SK for past in drawn], fitting.epochs, rng)
+            _train(network, parts, [past.wanted_SK for past in drawn], fitting, rng)
         finally:
             torch.random.set_rng_state(torch_state)
         return cls(network, reading, rules_of(fitting.country)[base], parts[0].past_BTE.shape[2])
@@ -198,27 +199,33 @@ def _reading(fitting: Fitting, drawn: list[Past]) -> Reading:
 
 
 def _train(
-    network: HybridNetwork, parts: list[Inputs], actual: list[Floats], epochs: int, rng: np.random.Generator
+    network: HybridNetwork, parts: list[Inputs], actual: list[Floats], fitting: Fitting, rng: np.random.Generator
 ) -> None:
-    """AdamW under one cosine; every window once an epoch, in batches that share an origin."""
+    """AdamW under one cosine; every window once an epoch, in batches that share an origin, dealt to the partners."""
     targets, weights = zip(*(_target(part, values) for part, values in zip(parts, actual, strict=True)), strict=True)
     batches = [
         (place, rows) for place, part in enumerate(parts) for rows in _split(len(part.past_BTE), rng)
     ]  # fmt: skip
+    partners, epochs, steps = fitting.partners, fitting.epochs, max(len(batches) // fitting.partners.size, 1)
+    network.to(partners.device).train()
+    if partners.rank:
+        torch.manual_seed(fitting.seed + partners.rank)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=max(epochs * len(batches), 2))
-    network.train()
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=max(epochs * steps, 2))
     for _ in range(epochs):
-        for chosen in rng.permutation(len(batches)):
+        order = np.resize(rng.permutation(len(batches)), steps * partners.size)
+        for chosen in order[partners.rank :: partners.size]:
             place, rows = batches[int(chosen)]
-            said = network(*parts[place].take(rows))
-            loss = quantile_loss(said, targets[place][rows], weights[place][rows])
-            optimizer.zero_grad()
+            read = (*parts[place].take(rows), targets[place][rows], weights[place][rows])
+            past, ahead, names, target, weight = (values.to(partners.device) for values in read)
+            loss = quantile_loss(network(past, ahead, names), target, weight)
+            optimizer.zero_grad(set_to_none=False)
             loss.backward()
+            partners.average_in_place([value.grad for value in network.parameters() if value.grad is not None])
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-    network.eval()
+    network.to("cpu").eval()
 
 
 def _split(count: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -40,6 +40,27 @@ def blocks_here(fit_block: FitBlock, histories: Sequence[Floats], season: int) -
     return fit_block(histories, season)
 
 
+class Partners(Protocol):
+    """The processes that fit a member together, where it is `together`: each sees a part of the examples."""
+
+    rank: int
+    size: int
+    device: Any
+    """Where tensors are computed on."""
+
+    def average_in_place(self, tensors: Sequence[Any]) -> None:
+        """Each tensor becomes its mean over all processes."""
+
+
+class Alone:
+    """One process, on the CPU."""
+
+    rank, size, device = 0, 1, "cpu"
+
+    def average_in_place(self, tensors: Sequence[Any]) -> None:
+        """Its own mean."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fitting:
     """All that a member is fitted on: a panel that ends at cut_S, and the task."""
@@ -56,6 +77,7 @@ class Fitting:
     covariates: bool = True
     """Whether known-future covariates may be used."""
     blocks: Blocks = blocks_here
+    partners: Partners = field(default_factory=Alone)
     rounds: int = 150
     """Of gradient boosting."""
     epochs: int = 4

@@ -66,7 +66,7 @@ class HybridNetwork(nn.Module):
         if not len(self.embeddings):
             return past_BTE.new_zeros(len(past_BTE), 0)
         if self.training and self.config.unknown:
-            names_BC = names_BC * (torch.rand(names_BC.shape) >= self.config.unknown)
+            names_BC = names_BC * (torch.rand(names_BC.shape, device=names_BC.device) >= self.config.unknown)
         return torch.cat([table(names_BC[:, place]) for place, table in enumerate(self.embeddings)], dim=-1)
 
 
