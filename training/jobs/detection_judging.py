@@ -81,8 +81,8 @@ def scored(scenes: Sequence[Scene], found: Sequence[Sequence[Detection]]) -> dic
 
 def _hits(scene: Scene, detections: Sequence[Detection]) -> list[bool]:
     """Whether each detection, best first, hits a box that none before it has hit."""
-    if not detections:
-        return []
+    if not detections or not scene.boxes:
+        return [False] * len(detections)
     boxes_D4 = np.array([detection.box for detection in detections], np.float32)
     overlap_DG = overlaps(boxes_D4, np.array(scene.boxes, np.float32))
     hits = []

@@ -53,7 +53,7 @@ class Scenes:
         except ImageFault:
             return None
         height, width = picture.shape[:2]
-        boxes_N4 = around_picture(np.array(scene.boxes, np.float32), height, width, self.side)
+        boxes_N4 = around_picture(np.array(scene.boxes, np.float32).reshape(-1, 4), height, width, self.side)
         return Example(square=squared(picture, self.side), boxes_N4=boxes_N4, labels=scene.labels)
 
     def composed(self, rng: np.random.Generator) -> Example | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from training.contracts.shop import Shop
-from training.features.images import ImageFault, Picture
+from training.features.images import ImageFault, Picture, squared
 from training.jobs.pictures import read_picture
 from training.models.visual_search import VisualSearch
 
@@ -29,15 +29,15 @@ class NearestBatch:
         self.search, self.limit, self.shop = VisualSearch.load(Path(folder)), limit, Path(shop)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        pictures: dict[str, Picture] = {}
         rows: list[dict[str, Any]] = []
+        squares: dict[str, Picture] = {}
         for image_id, path in zip(batch["image_id"].to_pylist(), batch["path"].to_pylist(), strict=True):
             try:
-                pictures[image_id] = read_picture(self.shop / path)
+                squares[image_id] = squared(read_picture(self.shop / path), self.search.side)
             except ImageFault as fault:
                 rows.append({"image_id": image_id, "problem": fault.reason})
-        found = self.search.search(self.search.embed(list(pictures.values())), self.limit)
-        for image_id, items in zip(pictures, found, strict=True):
+        found = self.search.search(self.search.embed(list(squares.values())), self.limit)
+        for image_id, items in zip(squares, found, strict=True):
             rows += [
                 {"image_id": image_id, "rank": rank, "item_id": item_id, "score": score}
                 for rank, (item_id, score) in enumerate(items, start=1)

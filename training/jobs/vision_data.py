@@ -54,13 +54,14 @@ class VisionData:
 def load(shop: Shop, config: VisionConfig) -> VisionData:
     """Raises InputError for a shop without an image that has a label, an item or a box."""
     rows = shop.table("images", IMAGE_COLUMNS).to_pylist()
+    label_of = {row["item_id"]: row["label"] for row in rows if row["item_id"] and row["label"]}
     parts: dict[str, list[Shot]] = {"train": [], "validation": [], "test": []}
     scenes: dict[str, list[Scene]] = {"train": [], "validation": [], "test": []}
     for number, row in enumerate(rows):
         part = _part(row["split"], number, config.train_split)
         if part is None:
             continue
-        parts[part] += _shots(row, number)
+        parts[part] += _shots(row, number, label_of)
         scenes[part] += _scenes(row)
     if not parts["train"]:
         raise InputError(
@@ -92,9 +93,12 @@ def _part(split: str | None, number: int, train_split: str | None) -> str | None
     return SPLITS[split]
 
 
-def _shots(row: Mapping[str, Any], number: int) -> list[Shot]:
-    """The whole image where it has a label or an item, else one for each of its boxes."""
-    label = row["label"] or row["item_id"]
+def _shots(row: Mapping[str, Any], number: int, label_of: Mapping[str, str]) -> list[Shot]:
+    """The whole image where it has a label or an item, else one for each of its boxes.
+
+    An item's picture without a label is of the label of the item's others.
+    """
+    label = row["label"] or label_of.get(row["item_id"], row["item_id"])
     if label:
         item = row["item_id"] or label
         return [Shot(image_id=row["image_id"], path=row["path"], label=label, item_id=item, row=number)]
@@ -109,11 +113,16 @@ def _shots(row: Mapping[str, Any], number: int) -> list[Shot]:
 
 
 def _scenes(row: Mapping[str, Any]) -> list[Scene]:
-    if not row["boxes"]:
+    """An image with a list of boxes, though it be empty: there is no article in it then."""
+    if row["boxes"] is None or not (row["boxes"] or _is_unnamed(row)):
         return []
     boxes = tuple(_corners(box) for box in row["boxes"])
     labels = tuple(box["label"] or "" for box in row["boxes"])
     return [Scene(image_id=row["image_id"], path=row["path"], boxes=boxes, labels=labels)]
+
+
+def _is_unnamed(row: Mapping[str, Any]) -> bool:
+    return not (row["label"] or row["item_id"])
 
 
 def _corners(box: Mapping[str, Any]) -> Box:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
-from tests.picture_shop import COLOURS, make_picture_shop
+from tests.picture_shop import COLOURS, images_table, make_picture_shop
 from training.contracts.errors import InputError
 from training.contracts.shop import Shop
 from training.jobs.job import FitResult, LocalReport
@@ -115,6 +116,36 @@ def test_boxes_train_a_detector_and_are_what_is_embedded(tmp_path: Path) -> None
     assert 0 < len(found) <= 3
     assert all(0 <= one.box[0] < one.box[2] <= 1 and 0 <= one.box[1] < one.box[3] <= 1 for one in found)
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+
+
+def changed(shop: Shop, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Shop:
+    """The shop with each row of its images as `change` makes it."""
+    rows = [change(row) for row in shop.table("images").to_pylist()]
+    pq.write_table(images_table(rows), shop.path / "images.parquet")
+    return Shop(shop.path)
+
+
+def test_a_photo_without_any_article_is_a_scene_too(tmp_path: Path) -> None:
+    shop = make_picture_shop(tmp_path / "shop", each=5, tests=2, side=64, boxes=True)
+    changed(shop, lambda row: {**row, "boxes": []} if row["image_id"].endswith("-0") else row)
+    data = load(shop, config())
+    assert {scene.image_id for part in data.scenes.values() for scene in part if not scene.boxes} == {
+        f"{split}-{colour}-0" for split in ("train", "test") for colour in COLOURS
+    }
+    assert {"recall_iou50", "ap50"} <= fit(shop, tmp_path / "run", config(side=16)).metrics.keys()
+
+
+def test_a_picture_put_by_item_alone_has_the_label_of_the_others_of_its_item(tmp_path: Path) -> None:
+    shop = make_picture_shop(tmp_path / "shop", each=4, tests=1, items=True)
+    changed(
+        shop,
+        lambda row: {
+            **row,
+            "item_id": "thing-" + row["label"],
+            "label": row["label"] if "-0" in row["image_id"] else None,
+        },
+    )
+    assert load(shop, config()).labels == tuple(sorted(COLOURS))
 
 
 def test_validation_is_held_out_by_hash_and_no_label_loses_all(tmp_path: Path) -> None:
