@@ -157,5 +157,9 @@ def _shop_with_state(place: Home, shop_id: str | None) -> str:
 
 
 def _answer_counts(output: Output, out: Path, counts: dict[str, int]) -> None:
-    text = f"{out}\n{counts_text(counts)}\nNext: shopkeeper data check {out}"
-    output.answer({"tables": counts, "shop": str(out)}, text)
+    from training.contracts.shop import Shop
+
+    shop_id = Shop(out).info.shop_id
+    text = f"{out}, shop_id {shop_id} in its shop.yaml: shops of one id share bundles and state in a home"
+    text += f"\n{counts_text(counts)}\nNext: shopkeeper data check {out}"
+    output.answer({"tables": counts, "shop": str(out), "shop_id": shop_id}, text)

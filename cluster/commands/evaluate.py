@@ -14,7 +14,7 @@ from cluster.output import Output, command
 @command
 def evaluate(
     output: Output,
-    job: Annotated[str, typer.Argument(help="The job: recommender, ranker or vision.")],
+    job: Annotated[str, typer.Argument(help="The job: recommender, ranker, vision or forecaster.")],
     data: Annotated[Path, typer.Option(help="The shop folder.")],
     version: Annotated[
         str | None, typer.Option(help="As `models list` shows it, of any shop. Default: champion.")

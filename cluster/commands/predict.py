@@ -14,7 +14,7 @@ from cluster.output import Output, command
 @command
 def predict(
     output: Output,
-    job: Annotated[str, typer.Argument(help="The job: recommender, ranker or vision.")],
+    job: Annotated[str, typer.Argument(help="The job: recommender, ranker, vision or forecaster.")],
     data: Annotated[Path, typer.Option(help="The shop folder.")],
     out: Annotated[Path, typer.Option(help="The Parquet file to write.")],
     version: Annotated[

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @command
 def train(
     output: Output,
-    job: Annotated[str, typer.Argument(help="What to train: recommender, ranker or vision.")],
+    job: Annotated[str, typer.Argument(help="What to train: recommender, ranker, vision or forecaster.")],
     data: Annotated[Path, typer.Option(help="The shop folder.")],
     config: Annotated[Path | None, typer.Option(help="A YAML file; see configs/training.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. epochs=5; repeatable.")] = None,
@@ -46,7 +46,11 @@ def train(
     shop = open_checked(data, progress=output.progress)
     settings = with_upstream(home(), found, shop, settings, workers=workers, gpu=gpu, progress=output.progress)
     run = TrainingRun(home(), found, shop, settings)
-    result, manifest, report = run.execute(workers=workers, gpu=gpu, fresh=fresh, progress=output.progress)
+    try:
+        result, manifest, report = run.execute(workers=workers, gpu=gpu, fresh=fresh, progress=output.progress)
+    except (KeyboardInterrupt, SystemExit):
+        output.say("interrupted; what was learnt up to the last checkpoint is kept: the same command goes on from it")
+        raise
     output.answer(
         {
             "job": job, "version": manifest.version, "model": result.model, "metrics": result.metrics,
