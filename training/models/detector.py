@@ -28,7 +28,7 @@ class Detector:
     def __init__(
         self, network: DetectorNetwork, *, side: int, labels: Sequence[str], channels: int, backbone: BackboneConfig
     ) -> None:
-        self.network, self.side, self.labels = network, side, list(labels)
+        self.network, self.side, self.labels = network.to(memory_format=torch.channels_last), side, list(labels)
         self.channels, self.backbone = channels, backbone
 
     @torch.inference_mode()

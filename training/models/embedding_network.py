@@ -51,7 +51,7 @@ class NetworkEmbedder:
     kind = "network"
 
     def __init__(self, network: EmbeddingNetwork, dim: int) -> None:
-        self.network, self.dim = network.eval(), dim
+        self.network, self.dim = network.eval().to(memory_format=torch.channels_last), dim
 
     @torch.inference_mode()
     def embed(self, squares_NHWC: Pixels) -> Floats:
