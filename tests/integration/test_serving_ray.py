@@ -14,6 +14,7 @@ import pytest
 
 from deployments.config import DeploymentConfig, DeploymentsConfig
 from deployments.state.open import open_store
+from tests.forecast_bundle import HORIZON, publish_forecaster
 from tests.parity import assert_served_as_trained
 from tests.serving_on_ray import replicas, serve_on_ray
 from tests.serving_shop import Home, make_shop, train, wait_until
@@ -193,6 +194,25 @@ def test_features_are_equal_to_the_bit(home: Home, served: str, tmp_path: Path) 
     folder = home.bundles.fetch(home.registry.shop_id, "ranker", champion.jobs["ranker"])
     assert_served_as_trained(store, tmp_path / "export", RankingState.load(folder / "ranking_state.json"), asked)
     store.close()
+
+
+def test_forecasts_come_from_their_replica_and_come_back_after_its_death(home: Home, served: str) -> None:
+    publish_forecaster(home)
+    ask = {"series": [{"item_id": "i20"}, {"item_id": "i05"}], "horizon": HORIZON}
+    with httpx.Client(base_url=served, timeout=30) as http:
+        wait_until(lambda: http.post("/v1/forecasts", json=ask).status_code == 200, timeout_s=60)
+        said = http.post("/v1/forecasts", json=ask).json()
+        expected = [sum(step["mean"] for step in one["steps"]) for one in said["forecasts"]]
+        assert expected[0] > expected[1] > 10 * HORIZON
+        for process in replicas("forecasting"):
+            process.kill()
+        statuses = [http.post("/v1/forecasts", json=ask).status_code]
+        wait_until(
+            lambda: statuses.append(http.post("/v1/forecasts", json=ask).status_code) or statuses[-1] == 200,
+            timeout_s=60,
+        )
+        assert {*statuses} <= {200, 503}
+        assert http.post("/v1/forecasts", json=ask).json()["forecasts"] == said["forecasts"]
 
 
 def test_metrics_are_prometheus_text(served: str) -> None:

@@ -234,6 +234,11 @@ def _said(forecaster: Forecaster, backtest: Backtest, test: Test) -> list[str]:
         )
     members = ", ".join(f"{name} {scores['wape']:.4f}" for name, scores in test.members.items())
     lines.append(f"test WAPE of the members alone: {members}")
+    lines += [
+        f"{name} cannot be fitted to {unfitted:,} series, which it answers by their recent median"
+        for name, member in forecaster.members.items()
+        if (unfitted := getattr(member, "unfitted", 0))
+    ]
     if left_out := int(test.metrics.get("scale_0", 0)):
         lines.append(f"{left_out:,} series x origins have a naive error of 0 and are left out of MASE")
     return lines

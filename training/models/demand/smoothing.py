@@ -28,6 +28,8 @@ class _Smoothing(ABC):
 
     name = ""
     uses: frozenset[str] = frozenset()
+    unfitted = 0
+    """Series with enough history that could not be fitted."""
 
     def __init__(self, series_id: Sequence[str], cut_S: Ints, numbers: dict[str, Floats], season_SM: Floats) -> None:
         self.series_id, self.cut_S, self.numbers, self.season_SM = tuple(series_id), cut_S, numbers, season_SM
@@ -46,7 +48,9 @@ class _Smoothing(ABC):
         numbers = {name: np.array([one[name] for _, one in kept]) for name in PARAMETERS}
         seasons = np.array([one["seasonal"] for _, one in kept]).reshape(len(kept), season)
         rows = [row for row, _ in kept]
-        return cls([window.series.series_id[row] for row in rows], window.origin_S[rows], numbers, seasons)
+        member = cls([window.series.series_id[row] for row in rows], window.origin_S[rows], numbers, seasons)
+        member.unfitted = len(enough) - len(kept)
+        return member
 
     @staticmethod
     @abstractmethod
