@@ -21,7 +21,7 @@ from training.features.demand import Panel
 from training.features.periods import Frequency
 from training.features.sales_panel import read_panel
 from training.features.stockouts import recovered, stockout_mask
-from training.jobs.forecaster_backtest import ALL, Backtest, before_backtest, choose, run_backtest
+from training.jobs.forecaster_backtest import ALL, Backtest, before_backtest, choose, earning, run_backtest
 from training.jobs.forecaster_config import ForecasterConfig
 from training.jobs.forecaster_fits import BACKTEST, FINAL, MemberFits
 from training.jobs.forecaster_judging import Test, judge
@@ -39,7 +39,7 @@ from training.models.demand.simple import LastValue
 from training.models.forecaster import ENSEMBLE, Forecaster, Plan
 
 SLOW_SAMPLE = ("auto_ets", "theta")
-FEW_SERIES = 4_000
+FEW_SERIES, MANY_SERIES = 4_000, 20_000
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
@@ -169,11 +169,13 @@ def _assemble(
     config: ForecasterConfig, task: Task, fitting: Fitting, backtest: Backtest, fits: MemberFits, progress: Progress
 ) -> Forecaster:
     names = _names(config, task)
+    if len(task.panel) > MANY_SERIES:
+        names = earning(backtest, names, SLOW_SAMPLE)
     informed = [name for name in names if backtest.uses[name]]
     plan = Plan(chosen=choose(backtest, names), informed=choose(backtest, informed) if informed else {})
     used = {name for table in (plan.chosen, plan.informed) for weights in table.values() for name in weights}
     members = {}
-    for name in fits.agreed(names, list(used)):
+    for name in fits.agreed(_names(config, task), list(used)):
         progress.stage(f"fitting {name}")
         members[name] = fits(FINAL, name, fitting)
     grouping = Grouping.of_horizon(task.horizon)

@@ -6,7 +6,7 @@ leaves out whoever adds nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from training.models.demand.member import Fitting, Member
 from training.models.demand.scores import Judged, naive_error
 
 ROUNDS, LEAST_SERIES, PRIOR_SERIES, LEAST_SHARE, SIMPLER = 10, 15, 30, 0.05, 0.998
+EARNED = 0.99
 ALL = "all"
 FitMember = Callable[[str, Fitting], Member]
 
@@ -100,17 +101,32 @@ def _sample(groups: Sequence[str], most: int | None, seed: int) -> Ints:
     return np.sort(np.concatenate(chosen))
 
 
+def earning(backtest: Backtest, names: Sequence[str], slow: Collection[str]) -> list[str]:
+    """`names`, without the slow ones where the best mixture gains less than 1 - EARNED by them.
+
+    A slow member that is used is fitted to every series; judged on the series that were asked of all.
+    """
+    quick = [name for name in names if name not in slow]
+    asked = [np.isfinite(backtest.forecasts[name]).all(1) for name in names]
+    rows = np.flatnonzero(np.all([np.isfinite(backtest.actual_RH).any(1), *asked], axis=0))
+    if not quick or not len(rows):
+        return list(names)
+    _, least = _greedy(backtest, names, rows)
+    _, without = _greedy(backtest, quick, rows, reference=names[0])
+    return list(names) if least < EARNED * without else quick
+
+
 def choose(backtest: Backtest, names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Weights by group of series, and of all of them together for groups that the backtest saw too little of."""
     groups = np.array(backtest.groups, dtype=object)
     known_R = np.isfinite(backtest.actual_RH).sum(1)
-    chosen = {ALL: _greedy(backtest, names, np.flatnonzero(known_R))}
+    chosen = {ALL: _greedy(backtest, names, np.flatnonzero(known_R))[0]}
     for group in dict.fromkeys(backtest.groups):
         rows = np.flatnonzero((groups == group) & (known_R > 0))
         series = len(np.unique(backtest.series_R[rows]))
         if series >= LEAST_SERIES:
             own = series / (series + PRIOR_SERIES)
-            chosen[group] = _mixed(_greedy(backtest, names, rows), chosen[ALL], own)
+            chosen[group] = _mixed(_greedy(backtest, names, rows)[0], chosen[ALL], own)
     return chosen
 
 
@@ -121,19 +137,24 @@ def _mixed(weights: Mapping[str, float], common: Mapping[str, float], own: float
     return {name: share / sum(kept.values()) for name, share in kept.items()}
 
 
-def _greedy(backtest: Backtest, names: Sequence[str], rows: np.ndarray) -> dict[str, float]:
-    """Members added one by one, with replacement; the best of all mixtures met, on rows that all were asked for."""
+def _greedy(
+    backtest: Backtest, names: Sequence[str], rows: np.ndarray, *, reference: str | None = None
+) -> tuple[dict[str, float], float]:
+    """Members added one by one, with replacement; the best of all mixtures met, on rows that all were asked for.
+
+    And its loss, relative to that of `reference`, by default the first name.
+    """
     usable = [name for name in names if np.isfinite(backtest.forecasts[name][rows]).any()]
     together = np.all([np.isfinite(backtest.forecasts[name][rows]).all(1) for name in usable], axis=0)
     rows = rows[together] if together.any() else rows
     if not len(rows) or not usable:
-        return {names[0]: 1.0}
-    reference = backtest.judged(np.nan_to_num(backtest.forecasts[names[0]]), rows).scores()
+        return {names[0]: 1.0}, 1.0
+    beside = backtest.judged(np.nan_to_num(backtest.forecasts[reference or names[0]]), rows).scores()
     counts, total_RH = dict.fromkeys(usable, 0), np.zeros((len(rows), backtest.actual_RH.shape[1]))
     actual, found = Judged(backtest.actual_RH[rows], total_RH, backtest.naive_R[rows]), []
     for step in range(1, ROUNDS + 1):
         losses = {
-            name: loss(replace(actual, mean_RH=(total_RH + backtest.forecasts[name][rows]) / step), reference)
+            name: loss(replace(actual, mean_RH=(total_RH + backtest.forecasts[name][rows]) / step), beside)
             for name in usable
         }
         name = min(losses, key=lambda one: losses[one])
@@ -141,8 +162,8 @@ def _greedy(backtest: Backtest, names: Sequence[str], rows: np.ndarray) -> dict[
         counts[name] += 1
         found.append((losses[name], step, dict(counts)))
     simplest, least = found[0], min(found, key=lambda one: one[0])
-    _, added, best = simplest if simplest[0] * SIMPLER <= least[0] else least
-    return {name: count / added for name, count in best.items() if count}
+    reached, added, best = simplest if simplest[0] * SIMPLER <= least[0] else least
+    return {name: count / added for name, count in best.items() if count}, reached
 
 
 def loss(judged: Judged, reference: Mapping[str, float]) -> float:

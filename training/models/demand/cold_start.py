@@ -36,12 +36,7 @@ class ColdStart:
                 others_R = sum(
                     (_effect(effects[other], names[other]) for other in names if other != column), np.zeros(len(rows))
                 )
-                left_R, texts = log_R - usual - others_R, np.array(values, dtype=object)
-                effects[column] = {
-                    text: float(left_R[texts == text].sum() / ((texts == text).sum() + PRIOR_SERIES))
-                    for text in dict.fromkeys(values)
-                    if text
-                }
+                effects[column] = _means(values, log_R - usual - others_R)
         return cls(usual, effects)
 
     def forecast(self, series: SeriesTable, horizon: int) -> Floats:
@@ -61,6 +56,13 @@ def _names(series: SeriesTable) -> dict[str, list[str]]:
         for column, values in columns.items()
         if all(value is None or isinstance(value, str) for value in values)
     }
+
+
+def _means(values: Sequence[str], left_R: Floats) -> dict[str, float]:
+    """Of each name, drawn to 0 where few series have it."""
+    distinct, code_R = np.unique(np.array(values, dtype=str), return_inverse=True)
+    drawn = np.bincount(code_R, left_R, len(distinct)) / (np.bincount(code_R, minlength=len(distinct)) + PRIOR_SERIES)
+    return {str(name): float(mean) for name, mean in zip(distinct, drawn, strict=True) if name}
 
 
 def _effect(effects: Mapping[str, float], values: Sequence[str]) -> Floats:

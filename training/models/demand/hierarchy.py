@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.sparse.linalg import splu
 
-from training.features.demand import Floats, Panel, SeriesTable
+from training.features.demand import Floats, Ints, Panel, SeriesTable
 
 TOTAL, LEAST_VARIANCE = "total", 1e-9
 
@@ -29,21 +30,20 @@ class Hierarchy:
         """The total, and each column (item, location, static names) whose values are shared by several series."""
         columns: dict[str, Sequence[object]] = {"item": series.item_id, "location": series.location}
         columns |= {name: values for name, values in series.static.items() if _names(values)}
-        nodes: list[tuple[str, str]] = [(TOTAL, TOTAL)]
-        rows = [np.ones(len(series))]
-        seen = {tuple(range(len(series)))}
+        nodes, members = [(TOTAL, TOTAL)], [np.arange(len(series))]
+        seen = {members[0].tobytes()}
         for level, values in columns.items():
-            texts = np.array(["" if value is None else str(value) for value in values], dtype=object)
-            distinct = [text for text in dict.fromkeys(texts) if text]
-            if not 1 < len(distinct) < len(series):
+            groups = _groups(values)
+            if not 1 < len(groups) < len(series):
                 continue
-            for text in distinct:
-                members = np.flatnonzero(texts == text)
-                if tuple(members) not in seen:
-                    seen.add(tuple(members))
-                    nodes.append((level, text))
-                    rows.append((texts == text).astype(float))
-        return cls(tuple(nodes), sp.csr_matrix(np.stack(rows)))
+            for key, rows in groups.items():
+                if rows.tobytes() not in seen:
+                    seen.add(rows.tobytes())
+                    nodes.append((level, key))
+                    members.append(rows)
+        starts = np.cumsum([0, *(len(rows) for rows in members)])
+        shape = (len(nodes), len(series))
+        return cls(tuple(nodes), sp.csr_matrix((np.ones(starts[-1]), np.concatenate(members), starts), shape))
 
     def sums(self, values_SH: Floats) -> Floats:
         """values_NH of every node."""
@@ -69,15 +69,24 @@ class Hierarchy:
         """Series and sums that agree exactly, the less changed the surer they were (variances of their errors)."""
         sure_S = np.maximum(variance_S, LEAST_VARIANCE)
         spread_NS = sp.csr_matrix(self.member_NS.multiply(sure_S[None, :]))
-        system_NN = (spread_NS @ self.member_NS.T).toarray() + np.diag(np.maximum(variance_N, LEAST_VARIANCE))
-        gap_NH = sums_NH - self.sums(base_SH)
-        fixed_SH = base_SH + np.asarray(spread_NS.T @ np.linalg.solve(system_NN, gap_NH))
+        system_NN = spread_NS @ self.member_NS.T + sp.diags_array(np.maximum(variance_N, LEAST_VARIANCE))
+        solve = splu(sp.csc_matrix(system_NN), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}).solve
+        fixed_SH = base_SH + np.asarray(spread_NS.T @ solve(sums_NH - self.sums(base_SH)))
         return fixed_SH, self.sums(fixed_SH)
 
     def by_level(self) -> Mapping[str, np.ndarray]:
         """The nodes of each level."""
         levels = np.array([level for level, _ in self.nodes], dtype=object)
         return {level: np.flatnonzero(levels == level) for level in dict.fromkeys(levels)}
+
+
+def _groups(values: Sequence[object]) -> dict[str, Ints]:
+    """The rows of each text, in the order of first sight; those without one are in none."""
+    texts = np.array(["" if value is None else str(value) for value in values], dtype=object)
+    distinct, first, code_S = np.unique(texts.astype(str), return_index=True, return_inverse=True)
+    order_S = np.argsort(code_S, kind="stable")
+    parts = np.split(order_S, np.cumsum(np.bincount(code_S, minlength=len(distinct)))[:-1])
+    return {str(distinct[code]): parts[code] for code in np.argsort(first) if distinct[code]}
 
 
 def _names(values: Sequence[object]) -> bool:
