@@ -10,22 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from training.bundles.manifest import Manifest
-from training.bundles.store import MANIFEST
 from training.contracts.atomic import new_folder
 from training.contracts.errors import InputError, Problem, nearest
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.features.calendar import country_of
 from training.features.demand import Panel
-from training.features.periods import Frequency
-from training.features.sales_panel import read_panel
-from training.features.stockouts import recovered, stockout_mask
 from training.jobs.forecaster_backtest import ALL, Backtest, before_backtest, choose, earning, run_backtest
 from training.jobs.forecaster_config import ForecasterConfig
 from training.jobs.forecaster_fits import BACKTEST, FINAL, MemberFits
 from training.jobs.forecaster_judging import Test, judge
 from training.jobs.forecaster_levels import reconciled as reconciled_levels
+from training.jobs.forecaster_panel import bundled_config, demand_panel
 from training.jobs.forecaster_pictures import pictures
 from training.jobs.forecaster_task import Task, task_of
 from training.jobs.job import FitResult, Job, Report
@@ -54,18 +50,11 @@ class ForecasterData:
 
 def load(shop: Shop, config: ForecasterConfig) -> ForecasterData:
     """Raises InputError for a shop without sales, duplicate rows, mixed frequencies or a wrong covariates.yaml."""
-    panel = _panel(shop, config, None)
+    panel = demand_panel(shop, config)
     notes = list(_oddities(panel))
     if panel.censored_SP is not None:
         notes.append(f"{int(panel.censored_SP.sum()):,} periods sold out: their demand is taken as censored")
     return ForecasterData(panel=panel, country=country_of(shop.info.currency, config.country), notes=tuple(notes))
-
-
-def _panel(shop: Shop, config: ForecasterConfig, frequency: Frequency | None) -> Panel:
-    panel = read_panel(shop, frequency=frequency, split=config.train_split)
-    if config.recover_stockouts and shop.has("inventory"):
-        return recovered(panel, stockout_mask(shop, panel))
-    return panel
 
 
 def _oddities(panel: Panel) -> list[str]:
@@ -249,9 +238,9 @@ def _said(forecaster: Forecaster, backtest: Backtest, test: Test) -> list[str]:
 def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress()) -> dict[str, Any]:
     """`metrics` of the bundle on the held-out periods of `shop`, and its `baselines` there."""
     forecaster = Forecaster.load(folder)
-    config = ForecasterConfig.model_validate(Manifest.model_validate_json((folder / MANIFEST).read_bytes()).config)
+    config = bundled_config(folder)
     progress.stage(f"reading {shop.path}")
-    panel = _panel(shop, config.model_copy(update={"train_split": None}), forecaster.frequency)
+    panel = demand_panel(shop, config, forecaster.frequency)
     _refuse_other_covariates(forecaster, panel)
     task = task_of(panel, forecaster.horizon, config.origins)
     test = judge(forecaster, task, progress)

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from training.contracts.shop import Shop
 from training.contracts.tables import TIMESTAMP
-from training.features.sales_panel import read_panel
+from training.jobs.forecaster_panel import bundled_config, demand_panel
 from training.models.demand.history import SeriesHistory
 from training.models.forecaster import Forecaster, SeriesQuery
 
@@ -37,7 +37,7 @@ class ForecastBatch:
 
     def __init__(self, folder: str, _limit: int, shop: str) -> None:
         self.forecaster = Forecaster.load(Path(folder))
-        self.panel = read_panel(Shop(shop), frequency=self.forecaster.frequency)
+        self.panel = demand_panel(Shop(shop), bundled_config(Path(folder)), self.forecaster.frequency)
         self.row = {series_id: row for row, series_id in enumerate(self.panel.series.series_id)}
 
     def __call__(self, batch: pa.Table) -> pa.Table:

@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.demand_shop import WEEKS, sales_rows, write_shop
+from tests.demand_shop import ITEMS, PLACES, WEEKS, sales_rows, write_shop
+from tests.published import with_manifest
 from training.contracts.errors import InputError
 from training.jobs.forecaster import JOB
+from training.jobs.forecaster_batch import FORECASTS, ForecastBatch, series_of_shop
 from training.jobs.forecaster_config import ForecasterConfig
 from training.jobs.forecaster_task import task_of
 from training.jobs.job import FitResult, LocalReport
@@ -73,8 +75,6 @@ def test_metrics_are_those_of_the_contract(result: FitResult, forecaster: Foreca
 
 
 def test_the_bundle_evaluates_as_it_was_trained(result: FitResult, tmp_path: Path) -> None:
-    from tests.published import with_manifest
-
     shop = write_shop(tmp_path / "shop")
     folder = with_manifest(result, shop, ForecasterConfig.model_validate(QUICK), tmp_path / "bundle")
     found = JOB.evaluate(folder, shop)
@@ -107,6 +107,20 @@ def test_interrupted_training_goes_on_from_the_members_it_had(
     assert next(iter(again.history))["epoch"] == 7
     assert resumed.metrics == result.metrics
     assert any("interrupted" in note for note in resumed.notes)
+
+
+def test_batch_forecasts_have_a_row_for_every_series_and_period(result: FitResult, tmp_path: Path) -> None:
+    shop = write_shop(tmp_path / "shop")
+    folder = with_manifest(result, shop, ForecasterConfig.model_validate(QUICK), tmp_path / "bundle")
+    (block,) = series_of_shop(shop)
+    rows = ForecastBatch(str(folder), 0, str(shop.path))(block)
+    assert rows.schema == FORECASTS
+    assert rows.num_rows == ITEMS * PLACES * HORIZON
+    assert all(row["q10"] <= row["q50"] <= row["q90"] for row in rows.to_pylist())
+    loaded = Forecaster.load(folder)
+    first = block["series_id"][0].as_py()
+    (said,) = loaded.forecast([loaded.query(first)], HORIZON)
+    assert rows["mean"].to_numpy()[:HORIZON] == pytest.approx(said.mean_H)
 
 
 def test_levels_are_reconciled(result: FitResult) -> None:
