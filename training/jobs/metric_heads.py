@@ -37,10 +37,11 @@ class MetricHead(nn.Module):
         return torch.stack(losses).mean()
 
     def predicted(self, e_BD: Tensor) -> Tensor:
-        """The label of the nearest proxy."""
+        """The label of the nearest proxy, of embeddings or prefixes of them."""
+        length = e_BD.shape[1]
         if self.kind == "softmax":
-            return (e_BD @ self.proxies_LD.t()).argmax(dim=1)
-        return self._cosines(e_BD, self.lengths[-1]).argmax(dim=1)
+            return (e_BD @ self.proxies_LD[:, :length].t()).argmax(dim=1)
+        return self._cosines(e_BD, length).argmax(dim=1)
 
     def _cosines(self, e_BD: Tensor, length: int) -> Tensor:
         unit_BD = functional.normalize(e_BD[:, :length], dim=1)

@@ -115,9 +115,10 @@ class Candidates:
         return {**self.test[self.kind], **more}, [said, *shorter]
 
     def _prefixes(self) -> list[str]:
-        found = self.vectors[NetworkEmbedder.kind]
-        said = []
+        found, said = self.vectors[NetworkEmbedder.kind], []
         for length in self.config.prefixes:
+            if length >= self.embedders[NetworkEmbedder.kind].dim:
+                continue
             queries, gallery = (_shortened(found[part], length) for part in ("test", "gallery"))
             metrics = judged(queries, gallery, self.data.labels)
             said.append(f"the first {length} dimensions: recall@1 {metrics['recall@1']:.4f}")

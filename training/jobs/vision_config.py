@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from training.indexes.config import IndexConfig
 from training.models.backbone import BackboneConfig
@@ -125,6 +125,12 @@ class VisionConfig(BaseModel):
     detector: DetectorConfig = DetectorConfig()
     reranking: RerankConfig = RerankConfig()
     index: IndexConfig = IndexConfig()
+
+    @model_validator(mode="after")
+    def _serves_a_prefix(self) -> Self:
+        if self.serve_dim is not None and self.serve_dim > self.dim:
+            raise ValueError(f"serve_dim: {self.serve_dim} is beyond dim, {self.dim}")
+        return self
 
     def epochs_for(self, views: int) -> int:
         """Of so many views of pictures: FEWEST_EPOCHS to MOST_EPOCHS, for VIEWS in all where that lies between."""

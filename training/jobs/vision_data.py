@@ -54,15 +54,18 @@ class VisionData:
 def load(shop: Shop, config: VisionConfig) -> VisionData:
     """Raises InputError for a shop without an image that has a label, an item or a box."""
     rows = shop.table("images", IMAGE_COLUMNS).to_pylist()
-    label_of = {row["item_id"]: row["label"] for row in rows if row["item_id"] and row["label"]}
+    splits = [_part(row["split"], number, config.train_split) for number, row in enumerate(rows)]
+    label_of = {
+        row["item_id"]: row["label"]
+        for row, part in zip(rows, splits, strict=True)
+        if part == "train" and row["item_id"] and row["label"]
+    }
     parts: dict[str, list[Shot]] = {"train": [], "validation": [], "test": []}
     scenes: dict[str, list[Scene]] = {"train": [], "validation": [], "test": []}
-    for number, row in enumerate(rows):
-        part = _part(row["split"], number, config.train_split)
-        if part is None:
-            continue
-        parts[part] += _shots(row, number, label_of)
-        scenes[part] += _scenes(row)
+    for number, (row, part) in enumerate(zip(rows, splits, strict=True)):
+        if part is not None:
+            parts[part] += _shots(row, number, label_of)
+            scenes[part] += _scenes(row)
     if not parts["train"]:
         raise InputError(
             Problem(table="images", problem="no training image with a label, an item or a box",

@@ -111,8 +111,8 @@ class VisualSearch:
         labels_H = self._labels(slots_C[:head])
         new_H = reranked_scores(vector_D, self.index.vectors_at(slots_C[:head]), labels_H, self.reranking)
         order_H = np.lexsort((np.arange(head), -new_H))
-        # What is not re-ranked stays behind, its scores too.
-        behind = np.minimum(scores_C[head:], new_H.min()) if head < len(slots_C) else scores_C[head:]
+        # What is not re-ranked stays behind, as far apart as before.
+        behind = new_H.min() - (scores_C[head - 1] - scores_C[head:])
         return np.concatenate([slots_C[order_H], slots_C[head:]]), np.concatenate([new_H[order_H], behind])
 
     def _labels(self, slots_H: Ints) -> Ints:

@@ -125,6 +125,13 @@ def changed(shop: Shop, change: Callable[[dict[str, Any]], dict[str, Any]]) -> S
     return Shop(shop.path)
 
 
+def test_a_short_prefix_is_served_and_measured(tmp_path: Path) -> None:
+    result = fit(make_picture_shop(tmp_path / "shop", each=6), tmp_path / "run", config(serve_dim=8))
+    assert VisualSearch.load(result.folder).dim == 8
+    with pytest.raises(ValueError, match="serve_dim: 32 is beyond dim, 16"):
+        config(serve_dim=32)
+
+
 def test_a_photo_without_any_article_is_a_scene_too(tmp_path: Path) -> None:
     shop = make_picture_shop(tmp_path / "shop", each=5, tests=2, side=64, boxes=True)
     changed(shop, lambda row: {**row, "boxes": []} if row["image_id"].endswith("-0") else row)
@@ -137,15 +144,13 @@ def test_a_photo_without_any_article_is_a_scene_too(tmp_path: Path) -> None:
 
 def test_a_picture_put_by_item_alone_has_the_label_of_the_others_of_its_item(tmp_path: Path) -> None:
     shop = make_picture_shop(tmp_path / "shop", each=4, tests=1, items=True)
-    changed(
-        shop,
-        lambda row: {
-            **row,
-            "item_id": "thing-" + row["label"],
-            "label": row["label"] if "-0" in row["image_id"] else None,
-        },
-    )
-    assert load(shop, config()).labels == tuple(sorted(COLOURS))
+
+    def few_labels(row: dict[str, Any]) -> dict[str, Any]:
+        """One training picture of an item has its label; that of a test picture is not for training."""
+        label = row["label"] if row["image_id"].endswith("-0") else None
+        return {**row, "item_id": "thing-" + row["label"], "label": "of test" if row["split"] == "test" else label}
+
+    assert load(changed(shop, few_labels), config()).labels == tuple(sorted(COLOURS))
 
 
 def test_validation_is_held_out_by_hash_and_no_label_loses_all(tmp_path: Path) -> None:

@@ -139,6 +139,16 @@ def test_re_ranking_follows_the_neighbours() -> None:
     assert reranked.index("chain-end") < reranked.index("alone")
 
 
+def test_what_is_not_reranked_keeps_its_order() -> None:
+    labels = [f"item-{number:02d}" for number in range(30)]
+    plain = filled(network_search(reranking=RerankConfig(enabled=False)), labels)
+    search = plain.reordered(True)
+    search.reranking = RerankConfig(candidates=8)
+    query = plain.index.vectors_at(np.array([17]))
+    wanted = [item for item, _ in plain.search(query, 24)[0]]
+    assert [item for item, _ in search.search(query, 24)[0]][8:] == wanted[8:]
+
+
 def test_re_ranking_lets_images_of_one_label_speak_together() -> None:
     search = network_search(reranking=RerankConfig(sharpness=10.0))
     angles = {"odd-one": 0.1, "dress-1": 0.2, "dress-2": -0.22, "dress-3": 0.24}
