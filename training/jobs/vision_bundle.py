@@ -13,6 +13,7 @@ from training.jobs.gallery_embedding import Mapped, embedded_by
 from training.jobs.item_texts import text_vectors
 from training.jobs.job import Exhibit
 from training.jobs.pictures import Pictures, SquareCache
+from training.jobs.seen_again import SeenAgain
 from training.jobs.vision_config import VisionConfig
 from training.jobs.vision_data import VisionData
 from training.jobs.vision_exhibits import neighbours_shown
@@ -35,7 +36,8 @@ def shop_pictures(data: VisionData, *, cache_bytes: int) -> dict[str, Pictures]:
     """The pictures of each part and of the gallery, which share what they keep decoded."""
     parts = {**data.shots, "gallery": data.gallery}
     cache = SquareCache(data.shop.path, data.side, most_bytes=cache_bytes)
-    return {part: Pictures(cache, shots) for part, shots in parts.items()}
+    pictures = {part: Pictures(cache, shots) for part, shots in parts.items()}
+    return {**pictures, "validation": SeenAgain(cache, data.shots["validation"])} if data.seen_again else pictures
 
 
 class Candidates:
@@ -66,7 +68,7 @@ class Candidates:
     def _judge(self, kind: str, progress: Progress) -> None:
         """Only the network's vectors are kept: a baseline's are longer, and are made again where it serves."""
         found = self._embedded(kind, progress)
-        own = {shot.image_id for shot in self.data.shots["validation"]}
+        own = set() if self.data.seen_again else {shot.image_id for shot in self.data.shots["validation"]}
         rest = [place for place, shot in enumerate(found["gallery"].shots) if shot.image_id not in own]
         learnt = Embedded(
             vectors_ND=found["gallery"].vectors_ND[rest], shots=[found["gallery"].shots[place] for place in rest]

@@ -35,7 +35,10 @@ class Scene:
 
 @dataclass(frozen=True, kw_only=True)
 class VisionData:
-    """`gallery` and `test` are the contract's; `train` and `validation` are what is learnt from and selected on."""
+    """`gallery` and `test` are the contract's; `train` and `validation` are what is learnt from and selected on.
+
+    `seen_again`: no new picture of a known label is left for validation, which other views of training's stand for.
+    """
 
     shop: Shop
     side: int
@@ -44,6 +47,7 @@ class VisionData:
     gallery: Sequence[Shot]
     scenes: Mapping[str, Sequence[Scene]]
     notes: tuple[str, ...]
+    seen_again: bool = False
 
     @property
     def views(self) -> int:
@@ -73,6 +77,11 @@ def load(shop: Shop, config: VisionConfig) -> VisionData:
         )  # fmt: skip
     notes: list[str] = []
     shots = _with_validation(parts, config.selection_pictures, notes)
+    known = {shot.label for shot in shots["train"]}
+    if seen_again := not any(shot.label in known for shot in shots["validation"]):
+        each = -(-len(shots["train"]) // config.selection_pictures)
+        shots["validation"] = shots["train"][::each]
+        notes.append("no label has a new picture for validation: other views of training's pictures stand for them")
     return VisionData(
         shop=shop,
         side=config.side or own_side(shop, shots["train"]),
@@ -81,6 +90,7 @@ def load(shop: Shop, config: VisionConfig) -> VisionData:
         gallery=parts["train"],
         scenes=_scenes_with_validation(scenes),
         notes=tuple(notes),
+        seen_again=seen_again,
     )
 
 
@@ -148,7 +158,8 @@ def _with_validation(parts: Mapping[str, list[Shot]], most: int, notes: list[str
             left[shot.label] -= held
             (validation if held else kept).append(shot)
         train = kept
-        notes.append(f"{len(validation)} images of train are held out for the choice of the epoch, by a fixed hash")
+        if validation:
+            notes.append(f"{len(validation)} images of train are held out for the choice of the epoch, by a fixed hash")
     return {"train": train, "validation": validation, "test": parts["test"]}
 
 

@@ -23,6 +23,12 @@ def pixels_of(squares_NHWC: Pixels) -> Tensor:
     return bytes_NCHW.float().div_(255 * SPREAD).sub_(MEAN / SPREAD)
 
 
+def bytes_of(x_NCHW: Tensor) -> Pixels:
+    """squares_NHWC; the other way round."""
+    scaled_NHWC = x_NCHW.add(MEAN / SPREAD).mul(255 * SPREAD).permute(0, 2, 3, 1)
+    return np.ascontiguousarray(scaled_NHWC.round().clamp(0, 255).byte().numpy())
+
+
 class EmbeddingNetwork(nn.Module):
     """e_BD, not of unit length; a prefix of an embedding is an embedding too."""
 

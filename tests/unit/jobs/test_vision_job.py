@@ -162,6 +162,15 @@ def test_validation_is_held_out_by_hash_and_no_label_loses_all(tmp_path: Path) -
     assert {shot.image_id for shot in data.gallery} == held | {shot.image_id for shot in data.shots["train"]}
 
 
+def test_one_picture_of_each_article_is_judged_by_other_views_of_it(tmp_path: Path) -> None:
+    shop = make_picture_shop(tmp_path / "shop", each=1, tests=3)
+    result = fit(shop, tmp_path / "run", config(epochs=1, learning_rate=1e-9))
+    assert any("other views of training's pictures" in note for note in result.notes)
+    assert result.validation["recall@1"] >= 0.5
+    (choice,) = (note for note in result.notes if "chosen by recall@1" in note)
+    assert "colour_histogram 0.0000" not in choice
+
+
 def test_a_shop_without_pictures_says_what_is_missing(tmp_path: Path) -> None:
     shop = make_picture_shop(tmp_path / "shop", each=0, tests=1)
     with pytest.raises(InputError, match="no training image"):
