@@ -28,6 +28,8 @@ WEIGHT_POWER = 0.5
 LEAF_SHARE = 600
 """A leaf holds at least this part of the examples."""
 SEASONED_SHARE, LEAST_YEARS = 0.8, 2.5
+LEAST_BAGGED = 2
+"""Examples: LightGBM refuses a bag without any, which a part of one is."""
 Examples = tuple[DemandFeatures, Floats, Floats, Floats]
 """Features, and of those examples that were observed: values_NF, target_N, weight_N."""
 
@@ -57,8 +59,9 @@ class Boosted:
         features = parts[0][0]
         parts = _like_the_future(parts, features.names, only(fitting.window(), known), codes, fitting.country)
         values_NF, target_N, weight_N = (np.concatenate([part[place] for part in parts]) for place in (1, 2, 3))
-        if not len(target_N):
-            values_NF, target_N, weight_N = np.zeros((1, len(features.names))), np.zeros(1), np.ones(1)
+        if len(target_N) < LEAST_BAGGED:
+            values_NF, target_N = np.zeros((LEAST_BAGGED, len(features.names))), np.zeros(LEAST_BAGGED)
+            weight_N = np.ones(LEAST_BAGGED)
         unread = _unread(fitting, features.names)
         names = [name for name in features.names if name not in unread]
         values_NF = values_NF[:, [name not in unread for name in features.names]]

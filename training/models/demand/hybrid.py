@@ -20,7 +20,7 @@ from training.features.demand_features import OFFSET, Codes, demand_features, de
 from training.models.demand.base import Past, best_rule, past_at, rules_of
 from training.models.demand.boosted import WEIGHT_POWER, only
 from training.models.demand.member import Fitting, Member
-from training.models.demand.network import MEDIAN, HybridNetwork, NetworkConfig, quantile_loss
+from training.models.demand.network import LEAST_ENCODER, MEDIAN, HybridNetwork, NetworkConfig, quantile_loss
 
 WEIGHTS_FILE, SETTINGS_FILE = "network.safetensors", "settings.json"
 WINDOWS, WINDOWS_A_SERIES, ORIGINS, BATCH, LEARNING_RATE, FARTHEST = 8_000, 4, 12, 128, 2e-3, 4.0
@@ -194,7 +194,7 @@ def _reading(fitting: Fitting, drawn: list[Past]) -> Reading:
     count_F = np.maximum(known_NF.sum(0), 1)
     mean_F = np.where(known_NF, values_NF, 0.0).sum(0) / count_F
     spread_F = np.sqrt((np.where(known_NF, values_NF - mean_F, 0.0) ** 2).sum(0) / count_F)
-    encoder = min(NetworkConfig().encoder, fitting.memory)
+    encoder = min(NetworkConfig().encoder, max(fitting.memory, LEAST_ENCODER))
     return Reading(codes, fitting.country, tuple(known), names, mean_F, np.maximum(spread_F, 1e-3), encoder)
 
 

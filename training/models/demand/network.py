@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9)
 MEDIAN = LEVELS.index(0.5)
+LEAST_ENCODER = 4
 
 
 class NetworkConfig(BaseModel):
@@ -23,7 +24,7 @@ class NetworkConfig(BaseModel):
     embedding: int = Field(default=8, ge=1, description="of each static name")
     dropout: float = Field(default=0.1, ge=0, lt=1)
     unknown: float = Field(default=0.05, ge=0, lt=1, description="names hidden in training, so that new ones are met")
-    encoder: int = Field(default=52, ge=4, description="periods of history that are read")
+    encoder: int = Field(default=52, ge=LEAST_ENCODER, description="periods of history that are read")
 
 
 class HybridNetwork(nn.Module):

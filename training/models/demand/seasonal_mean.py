@@ -108,7 +108,7 @@ class SeasonalMean:
     def growth(self, origin: int, smooth_ST: Floats, window: Window) -> Floats:
         """growth_S: the last periods over the same ones a season before, damped."""
         length, season = smooth_ST.shape[1], window.frequency.season
-        span = min(GROWTH_PERIODS, season)
+        span = min(GROWTH_PERIODS, season, length)
         first_RH, second_RH = references(origin - span, span, window.frequency)
         then_ST = (_column(smooth_ST, first_RH[0] - origin + length - 1)
                    + _column(smooth_ST, second_RH[0] - origin + length - 1)) / 2  # fmt: skip
