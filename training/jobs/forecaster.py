@@ -23,7 +23,7 @@ from training.jobs.forecaster_judging import Test, judge
 from training.jobs.forecaster_levels import reconciled as reconciled_levels
 from training.jobs.forecaster_panel import bundled_config, demand_panel
 from training.jobs.forecaster_pictures import pictures
-from training.jobs.forecaster_task import Task, task_of
+from training.jobs.forecaster_task import Task, scored_by_split, task_of
 from training.jobs.job import FitResult, Job, Report
 from training.jobs.workers import Workers
 from training.models.demand.boosted import BoostedWithoutCovariates
@@ -52,6 +52,10 @@ def load(shop: Shop, config: ForecasterConfig) -> ForecasterData:
     """Raises InputError for a shop without sales, duplicate rows, mixed frequencies or a wrong covariates.yaml."""
     panel = demand_panel(shop, config)
     notes = list(_oddities(panel))
+    if panel.test_SP is not None and scored_by_split(panel) is None:
+        notes.append(
+            f"{int(panel.test_SP.sum()):,} rows of the split test have no demand: the last periods are held out"
+        )
     if panel.censored_SP is not None:
         notes.append(f"{int(panel.censored_SP.sum()):,} periods sold out: their demand is taken as censored")
     return ForecasterData(panel=panel, country=country_of(shop.info.currency, config.country), notes=tuple(notes))

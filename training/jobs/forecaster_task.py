@@ -62,8 +62,8 @@ def task_of(panel: Panel, horizon: int | None, origins: int) -> Task:
     """Held out: the split's test rows, else the last periods. Raises InputError where the history is too short."""
     memory = int(np.clip(MEMORY_SEASONS * panel.frequency.season, LEAST_MEMORY, LONGEST_MEMORY))
     memory = min(memory, panel.demand_SP.shape[1])
-    if panel.test_SP is not None:
-        return _split_task(panel, panel.test_SP, horizon, memory)
+    if (test_SP := scored_by_split(panel)) is not None:
+        return _split_task(panel, test_SP, horizon, memory)
     length = panel.end - panel.first
     wanted = horizon or max(1, min(HORIZONS[panel.frequency.unit], length // 5))
     if length < wanted + origins + 1:
@@ -74,6 +74,14 @@ def task_of(panel: Panel, horizon: int | None, origins: int) -> Task:
         )  # fmt: skip
     cut_S = np.full(len(panel), panel.end - 1 - wanted - (origins - 1), np.int64)
     return Task(panel, panel.until(cut_S), cut_S, wanted, origins, memory, None)
+
+
+def scored_by_split(panel: Panel) -> Bools | None:
+    """The split's test rows whose demand is known; None where it has none."""
+    if panel.test_SP is None:
+        return None
+    scored_SP = panel.test_SP & np.isfinite(panel.demand_SP)
+    return scored_SP if scored_SP.any() else None
 
 
 def _split_task(panel: Panel, test_SP: Bools, horizon: int | None, memory: int) -> Task:
