@@ -133,8 +133,10 @@ class Shop:
         return conforming.select(list(columns)) if columns is not None else conforming
 
     def fingerprint(self) -> str:
-        """sha256 over shop.yaml and every table: the same shop, the same fingerprint, wherever it lies."""
+        """sha256 over its YAML files and every table: the same shop, the same fingerprint, wherever it lies."""
         digest = hashlib.sha256((self.path / SHOP_FILE).read_bytes())
+        if (covariates := self.path / COVARIATES_FILE).is_file():
+            digest.update(f"\0{COVARIATES_FILE}\0".encode() + covariates.read_bytes())
         for table in self.tables():
             for file in self.files(table):
                 digest.update(f"\0{file.relative_to(self.path)}\0".encode())

@@ -45,19 +45,19 @@ class MemberFits:
     def __call__(self, stage: str, name: str, fitting: Fitting) -> Member:
         """Rank 0's step: the member, from the checkpoint where it holds it."""
         self._asked += 1
-        folder = self._kept / stage / name
-        if self._asked <= self.resumed:
+        step, folder = f"{stage}/{name}", self._kept / stage / name
+        if self._resumes(step):
             return load_member(name, folder)
         member = fit_member(name, fitting)
         member.save(folder)
-        write_json(self._kept / STEPS_FILE, [*self._steps(), f"{stage}/{name}"])
+        write_json(self._kept / STEPS_FILE, [*self._steps(), step])
         self._report()
         return member
 
     def assist(self, name: str, fitting: Fitting) -> None:
         """The other ranks' part of the same step."""
         self._asked += 1
-        if self._asked <= self.resumed:
+        if self._resumes():
             return
         if getattr(member_class(name), "together", False):
             fit_member(name, fitting)
@@ -71,6 +71,23 @@ class MemberFits:
     def said(self) -> list[str]:
         """Where the training was interrupted, for the notes of a result."""
         return [f"the training was interrupted and went on after {self.resumed} fits"] if self.resumed else []
+
+    def _resumes(self, step: str = "") -> bool:
+        """Whether the checkpoint holds this very step, as rank 0 finds; else it and those behind it are fitted anew."""
+        if self._asked > self.resumed:
+            return False
+        (same,) = self.workers.from_first([float(step in self._steps()[self._asked - 1 : self._asked])])
+        if not same:
+            self.resumed = self._asked - 1
+            self._drop_from(self.resumed)
+        return bool(same)
+
+    def _drop_from(self, place: int) -> None:
+        steps = self._steps()
+        for step in steps[place:]:
+            shutil.rmtree(self._kept / step, ignore_errors=True)
+        if steps:
+            write_json(self._kept / STEPS_FILE, steps[:place])
 
     def _report(self) -> None:
         seconds = time.monotonic() - self._kept_s

@@ -95,13 +95,15 @@ class _Smoothing(ABC):
 
     def save(self, folder: Path) -> None:
         arrays = {**self.numbers, "cut": self.cut_S, "seasonal": self.season_SM}
-        write_member(folder, arrays, {"series_id": self.series_id})
+        write_member(folder, arrays, {"series_id": self.series_id, "unfitted": self.unfitted})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         arrays, settings = read_member(folder)
         numbers = {name: arrays[name] for name in PARAMETERS}
-        return cls(settings["series_id"], arrays["cut"], numbers, arrays["seasonal"])
+        member = cls(settings["series_id"], arrays["cut"], numbers, arrays["seasonal"])
+        member.unfitted = int(settings.get("unfitted", 0))
+        return member
 
 
 class AutoEts(_Smoothing):
