@@ -28,7 +28,7 @@ from training.contracts.covariates import MissingCovariate
 from training.contracts.errors import InputError
 from training.features.demand import Floats
 from training.models.assortment import INTERVAL, Outlook, selection
-from training.models.demand.history import SeriesHistory
+from training.models.demand.history import SeriesHistory, together
 from training.models.forecaster import Forecaster, SeriesForecast, SeriesQuery
 from training.models.replenishment import Demand, deviations_of, total
 
@@ -177,18 +177,10 @@ class Forecasting:
         deviations_H = deviations_of(*forecast.quantiles_QH)
         periods = [Demand(float(mean), float(by)) for mean, by in zip(forecast.mean_H, deviations_H, strict=True)]
         return Outlook(
-            item_id=item_id, demand_T=_together(histories), expected=total(periods),
+            item_id=item_id, demand_T=together(histories, self.forecaster.frequency), expected=total(periods),
             unit_margin=price - cost if price is not None and cost is not None else None,
             in_stock=stock is None or stock > 0,
         )  # fmt: skip
-
-
-def _together(histories: Sequence[SeriesHistory]) -> Floats:
-    """Demand of several series period by period, as far back as the longest; nan where none of them is known."""
-    length = max(len(history.demand_T) for history in histories)
-    padded = [np.pad(one.demand_T, (length - len(one.demand_T), 0), constant_values=np.nan) for one in histories]
-    known_T = np.isfinite(np.stack(padded)).any(axis=0)
-    return np.where(known_T, np.nan_to_num(np.stack(padded)).sum(axis=0), np.nan)
 
 
 def _in_category(category: str) -> Filter:
@@ -204,19 +196,17 @@ def _by_series(given: Sequence[GivenCovariates]) -> dict[str, list[GivenCovariat
 
 
 def _continued(history: SeriesHistory, rows: Sequence[Row], forecaster: Forecaster) -> SeriesHistory:
-    """The history and the observed periods of these rows, which are later."""
+    """The history and the observed periods of these rows, which know better."""
     observed = [row for row in rows if row.get("demand") is not None]
     if not observed:
         return history
     names = [name for name, of in forecaster.covariates.covariates.items() if of.kind != "static"]
-    nothing_T = np.full(len(history.demand_T), np.nan)
-    return SeriesHistory(
-        timestamps_us_T=np.concatenate([history.timestamps_us_T, [to_us(row["timestamp"]) for row in observed]]),
-        demand_T=np.concatenate([history.demand_T, [float(row["demand"]) for row in observed]]),
-        covariates={
-            name: np.concatenate([history.covariates.get(name, nothing_T), _column(observed, name)]) for name in names
-        },
+    since = SeriesHistory(
+        timestamps_us_T=np.array([to_us(row["timestamp"]) for row in observed], np.int64),
+        demand_T=np.array([float(row["demand"]) for row in observed]),
+        covariates={name: np.array(_column(observed, name)) for name in names},
     )
+    return history.continued(since, forecaster.frequency)
 
 
 def _put(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +44,25 @@ class SeriesHistory:
 
     def last_period(self, frequency: Frequency) -> int | None:
         """The last period with a row, None for an empty history."""
-        return int(frequency.period(self.timestamps_us_T[-1:])[0]) if len(self.timestamps_us_T) else None
+        return int(frequency.period(self.timestamps_us_T).max()) if len(self.timestamps_us_T) else None
+
+    def continued(self, since: SeriesHistory, frequency: Frequency) -> SeriesHistory:
+        """One row a period of both, in order; where both know something of a period, `since` says it."""
+        periods_N = frequency.period(np.concatenate([self.timestamps_us_T, since.timestamps_us_T]))
+        periods_T, place_N = np.unique(periods_N, return_inverse=True)
+        names = dict.fromkeys((*self.covariates, *since.covariates))
+        return SeriesHistory(
+            timestamps_us_T=frequency.timestamp_us(periods_T),
+            demand_T=_newest_known(np.concatenate([self.demand_T, since.demand_T]), place_N, len(periods_T)),
+            covariates={
+                name: _newest_known(np.concatenate([self._covariate(name), since._covariate(name)]), place_N,
+                                    len(periods_T))
+                for name in names
+            },
+        )  # fmt: skip
+
+    def _covariate(self, name: str) -> Floats:
+        return self.covariates.get(name, np.full(len(self.demand_T), np.nan))
 
     def place(self, frequency: Frequency, last: int, demand_T: Floats, covariates: Mapping[str, Floats]) -> None:
         """Write into arrays that end with period `last`; of two rows of a period the later one counts."""
@@ -54,6 +72,25 @@ class SeriesHistory:
         for name, values in self.covariates.items():
             if name in covariates:
                 covariates[name][column_T[inside]] = values[inside]
+
+
+def together(histories: Sequence[SeriesHistory], frequency: Frequency) -> Floats:
+    """demand_T of several series up to the newest period of any; nan where none of them is known."""
+    rows = [frequency.period(one.timestamps_us_T) for one in histories if len(one.timestamps_us_T)]
+    if not rows:
+        return np.zeros(0)
+    first, last = min(int(row.min()) for row in rows), max(int(row.max()) for row in rows)
+    demand_PT = np.full((len(histories), last - first + 1), np.nan)
+    for one, demand_T in zip(histories, demand_PT, strict=True):
+        one.place(frequency, last, demand_T, {})
+    return np.where(np.isfinite(demand_PT).any(axis=0), np.nan_to_num(demand_PT).sum(axis=0), np.nan)
+
+
+def _newest_known(values_N: Floats, place_N: Ints, count: int) -> Floats:
+    """values_T by place, of several at one the last that is known."""
+    out_T, known_N = np.full(count, np.nan), np.isfinite(values_N)
+    out_T[place_N[known_N]] = values_N[known_N]
+    return out_T
 
 
 def save_panel(panel: Panel, path: Path) -> None:
