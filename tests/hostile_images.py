@@ -1,4 +1,4 @@
-"""Forty files that are no pictures we take: bombs, torsos, masquerades. Each with the kind of its refusal."""
+"""Forty files and more that are no pictures we take: bombs, torsos, masquerades. Each with the kind of its refusal."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ def chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
+def segment(marker: int, body: bytes = b"") -> bytes:
+    """One segment of a JPEG."""
+    return bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2) + body
+
+
 def png(width: int, height: int, *extra: bytes, pixels: bytes | None = None) -> bytes:
     """A grey PNG of that size; without `pixels` its data are zeros, many to a byte."""
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
@@ -43,7 +48,7 @@ def png(width: int, height: int, *extra: bytes, pixels: bytes | None = None) -> 
 
 def hostile_files() -> Corpus:
     """By name."""
-    return {**_not_images(), **_too_large(), **_broken(), **_polyglots()}
+    return {**_not_images(), **_too_large(), **_too_many_parts(), **_broken(), **_polyglots()}
 
 
 def _not_images() -> Corpus:
@@ -92,6 +97,26 @@ def _too_large() -> Corpus:
     return {name: (data, "too_large") for name, data in files.items()}
 
 
+def _too_many_parts() -> Corpus:
+    """Small parts by the hundred thousand, which decoders walk one by one or join again and again."""
+    start, rest = (jpeg := encoded(photo()))[:2], jpeg[2:]
+    exif = segment(0xE1, b"Exif\0\0x")
+    profile = chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(1_000_000)))
+    files = {
+        "exif-by-the-piece.jpg": start + exif * 400_000 + rest,
+        "exif-in-a-reserved-segment.jpg": start + segment(0xF0, exif * 5_900) * 60 + rest,
+        "comments.jpg": start + segment(0xFE) * 1_000_000 + rest,
+        "starts.jpg": start * 2_000_000 + rest,
+        "restarts-before-the-scan.jpg": start + b"\xff\xd0" * 2_000_000 + rest,
+        "padding.jpg": start + b"\xff" * 4_000_000 + rest,
+        "comments-between-scans.jpg": jpeg[:-2] + segment(0xFE) * 1_000_000 + jpeg[-2:],
+        "profiles.png": png(8, 8, profile * 1_000),
+        "notes.png": png(8, 8, chunk(b"tEXt", b"a\0b") * 15_000),
+        "empty-chunks.png": png(8, 8)[:-12] + chunk(b"IDAT", b"") * 300_000 + png(8, 8)[-12:],
+    }
+    return {name: (data, "too_large") for name, data in files.items()}
+
+
 def _broken() -> Corpus:
     jpeg, whole, webp = encoded(photo(256)), encoded(photo(256), "PNG"), encoded(photo(256), "WEBP")
     bomb = zlib.compress(bytes(100_000_000))
@@ -100,6 +125,7 @@ def _broken() -> Corpus:
         "only-the-first-bytes.jpg": jpeg[:3],
         "half.jpg": jpeg[: len(jpeg) // 2],
         "without-its-end.jpg": jpeg[:-2],
+        "end-before-the-picture.jpg": jpeg[:2] + jpeg[-2:] + segment(0xE1, b"Exif\0\0x") * 400_000 + jpeg[2:],
         "only-the-signature.png": whole[:8],
         "half.png": whole[: len(whole) // 2],
         "without-its-end.png": whole[:-12],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+from typing import NamedTuple
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 _STARTS: tuple[tuple[bytes, str], ...] = (
@@ -24,7 +25,10 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"<", "text (SVG, HTML or XML)"),
 )
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_END_OF_IMAGE, _START_OF_SCAN, _BARE_MARKERS = 0xD9, 0xDA, (0x01, 0xD8)
+_END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
+_BARE_MARKERS = frozenset((0x01, 0xC8, 0xD8, *range(0xF0, 0xFE)))
+"""Markers that Pillow reads on right behind, whatever length follows them."""
+_PNG_PICTURE = (b"IDAT", b"fdAT", b"fcTL")
 _BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"hevc": "HEIC", b"avif": "AVIF", b"avis": "AVIF"}
 _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"<!doctype html", "HTML"),
@@ -59,20 +63,49 @@ def foreign_content(data: bytes) -> str | None:
     return next((name for mark, name in _FOREIGN if mark in lowered), None)
 
 
-def jpeg_scans(data: bytes, most: int) -> int | None:
-    """Scans of the first image of a JPEG file, at most `most` + 1 counted; None where its end is missing.
+class JpegParts(NamedTuple):
+    """Of the first image of a JPEG file; `stray` bytes stand before its first scan and in no segment."""
 
-    What follows the image (phones put a short film there) is not looked at.
+    segments: int = 0
+    scans: int = 0
+    stray: int = 0
+
+    def exceeds(self, most: JpegParts) -> bool:
+        return any(found > allowed for found, allowed in zip(self, most, strict=True))
+
+
+def jpeg_parts(data: bytes, most: JpegParts) -> tuple[JpegParts, bool]:
+    """Counted until one exceeds `most`, and whether the image ends.
+
+    What follows the image (phones put a short film there) is not looked at; restart markers are part of a scan.
     """
-    place, scans = 2, 0
-    while scans <= most and (marker := _MARKER.search(data, place)) is not None:
-        code, place = data[marker.start() + 1], marker.end()
+    place, parts = 2, JpegParts()
+    while not parts.exceeds(most) and (marker := _MARKER.search(data, place)) is not None:
+        code, stray = data[marker.start() + 1], 0 if parts.scans else marker.start() - place
+        place = marker.end()
         if code == _END_OF_IMAGE:
-            return scans
+            return parts, parts.scans > 0
         if code not in _BARE_MARKERS:
-            scans += code == _START_OF_SCAN
             place += max(2, int.from_bytes(data[place : place + 2], "big"))
-    return scans if scans > most else None
+        scan = code == _START_OF_SCAN
+        parts = JpegParts(parts.segments + (not scan), parts.scans + scan, parts.stray + stray)
+    return parts, False
+
+
+class PngParts(NamedTuple):
+    """Chunks of a PNG file, and those among them that hold no pixels."""
+
+    chunks: int
+    notes: int
+
+
+def png_parts(data: bytes, most_chunks: int) -> PngParts:
+    """Up to its end, at most `most_chunks` + 1 counted."""
+    place, chunks, notes = 8, 0, 0
+    while chunks <= most_chunks and (kind := data[place + 4 : place + 8]) not in (b"", b"IEND"):
+        chunks, notes = chunks + 1, notes + (kind not in _PNG_PICTURE)
+        place += 12 + int.from_bytes(data[place : place + 4], "big")
+    return PngParts(chunks, notes)
 
 
 def is_cut_off(data: bytes, kind: str) -> bool:

@@ -12,14 +12,24 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from training.contracts.errors import ShopkeeperError
-from training.features.image_kinds import FORMATS, foreign_content, is_cut_off, jpeg_scans, kind_of
+from training.features.image_kinds import (
+    FORMATS,
+    JpegParts,
+    foreign_content,
+    is_cut_off,
+    jpeg_parts,
+    kind_of,
+    png_parts,
+)
 
 MAX_IMAGE_BYTES = 10_000_000
 MAX_SIDE = 10_000
 MAX_PIXELS = 40_000_000
 MAX_FRAMES = 1_000
-MAX_SCANS = 100
-"""Of a progressive JPEG; ten are usual, thousands keep a decoder busy for minutes."""
+MOST_OF_JPEG = JpegParts(segments=300, scans=100, stray=100_000)
+"""Profiles take up to 255 segments, a progressive picture ten scans; thousands keep a decoder busy for minutes."""
+MAX_CHUNKS, MAX_NOTES = 20_000, 300
+"""Of a PNG: all chunks, and those that hold no pixels."""
 WORKING_SIDE = 640
 """Pictures are worked on with the longer side at least this: enough for crops, and 40 megapixels become 5 MB."""
 STRIP_PIXELS = 1_000_000
@@ -126,13 +136,35 @@ def _check_container(data: bytes) -> None:
     kind = str(kind_of(data))
     if foreign := foreign_content(data):
         raise ImageFault("not_an_image", f"this {kind} is also {foreign}; send the picture alone")
-    scans = jpeg_scans(data, MAX_SCANS) if kind == "JPEG" else 0
-    if scans is None or (kind != "JPEG" and is_cut_off(data, kind)):
-        raise ImageFault("unreadable", f"this {kind} is cut off: its end is missing")
-    if scans > MAX_SCANS:
-        raise ImageFault("too_large", f"a JPEG of more than {MAX_SCANS} scans")
-    if kind == "WEBP":
+    if kind == "JPEG":
+        _check_jpeg(data)
+    elif is_cut_off(data, kind):
+        raise _cut_off(kind)
+    elif kind == "PNG":
+        _check_png(data)
+    elif kind == "WEBP":
         _check_size(*_webp_size(data))
+
+
+def _check_jpeg(data: bytes) -> None:
+    parts, ended = jpeg_parts(data, MOST_OF_JPEG)
+    if parts.exceeds(MOST_OF_JPEG):
+        allowed = ", ".join(f"{most:,} {name}" for name, most in MOST_OF_JPEG._asdict().items())
+        raise ImageFault("too_large", f"a JPEG of too many parts; at most {allowed} bytes before the first scan")
+    if not ended:
+        raise _cut_off("JPEG")
+
+
+def _check_png(data: bytes) -> None:
+    parts = png_parts(data, MAX_CHUNKS)
+    if parts.chunks > MAX_CHUNKS:
+        raise ImageFault("too_large", f"a PNG of more than {MAX_CHUNKS:,} chunks")
+    if parts.notes > MAX_NOTES:
+        raise ImageFault("too_large", f"a PNG of {parts.notes:,} chunks without pixels; at most {MAX_NOTES}")
+
+
+def _cut_off(kind: str) -> ImageFault:
+    return ImageFault("unreadable", f"this {kind} is cut off: its end is missing")
 
 
 def _check_header(image: Image.Image) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.hostile_images import encoded, hostile_files, photo, png
+from tests.hostile_images import chunk, encoded, hostile_files, photo, png, segment
 from training.features.images import MAX_IMAGE_BYTES, WORKING_SIDE, ImageFault, crop, open_picture, squared
 
 HOSTILE = hostile_files()
 MEMORY_BOUND_MB = 700
 """Of one decoding; a WEBP of 40 megapixels takes the most."""
+MOST_S = 1.0
+"""Of a thread's time, for one hostile file."""
 OPEN_ALL = """
 import resource, sys
 from pathlib import Path
@@ -42,8 +45,10 @@ def test_there_are_forty() -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_file_is_refused_with_its_reason(name: str) -> None:
     data, kind = HOSTILE[name]
+    started_s = time.thread_time()
     with pytest.raises(ImageFault) as refused:
         open_picture(data)
+    assert time.thread_time() - started_s < MOST_S
     assert refused.value.kind == kind, str(refused.value)
     assert len(str(refused.value)) > 10
 
@@ -124,6 +129,14 @@ def test_the_caps_themselves_are_taken() -> None:
     assert open_picture(png(10_000, 4_000)).shape[1] >= WORKING_SIDE
     padded = encoded(photo())
     assert len(open_picture(padded + bytes(MAX_IMAGE_BYTES - len(padded)))) == 64
+
+
+def test_profiles_notes_and_restart_markers_are_no_flood() -> None:
+    jpeg = encoded(photo(256), progressive=True, restart_marker_blocks=1)
+    assert jpeg.count(b"\xff\xd0") > 300
+    profile = b"".join(segment(0xE2, b"ICC_PROFILE\0" + bytes((part, 255)) + bytes(9)) for part in range(1, 256))
+    assert open_picture(jpeg[:2] + profile + jpeg[2:]).shape == (256, 256, 3)
+    assert open_picture(png(8, 8, chunk(b"tEXt", b"a\0b") * 200)).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(("height", "width"), [(10, 40), (40, 10), (1, 300), (48, 48), (25, 24)])
