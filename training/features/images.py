@@ -191,7 +191,7 @@ def _decoded(image: Image.Image, least_side: int | None) -> Image.Image:
     """In RGB, shrunk strip by strip, so that the whole picture is in memory only once and as its file has it."""
     exif = image.getexif()
     if least_side is not None and (factor := max(image.size) // least_side) > 1:
-        image.draft(None, (image.width // factor, image.height // factor))
+        image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))
     factor = 1 if least_side is None else max(1, max(image.size) // least_side)
     width, height = image.size
     rgb = Image.new("RGB", (-(-width // factor), -(-height // factor)))

@@ -131,6 +131,14 @@ def test_the_caps_themselves_are_taken() -> None:
     assert len(open_picture(padded + bytes(MAX_IMAGE_BYTES - len(padded)))) == 64
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("size", [(1_281, 1), (3, 3_000), (10_000, 10), (1, 10_000)])
+def test_thin_pictures_are_taken(kind: str, size: tuple[int, int]) -> None:
+    picture = open_picture(encoded(photo().resize(size), kind))
+    assert WORKING_SIDE <= max(picture.shape) < 2 * WORKING_SIDE
+    assert (picture.shape[0] > picture.shape[1]) == (size[1] > size[0])
+
+
 def test_profiles_notes_and_restart_markers_are_no_flood() -> None:
     jpeg = encoded(photo(256), progressive=True, restart_marker_blocks=1)
     assert jpeg.count(b"\xff\xd0") > 300
