@@ -19,7 +19,7 @@ from training.contracts.checks.columns import check_schema, check_values, read_c
 from training.contracts.checks.findings import EXAMPLES, Findings
 from training.contracts.checks.images import ImagePaths
 from training.contracts.checks.keys import Hashes, hashes
-from training.contracts.checks.rules import check_amounts, check_names, check_times
+from training.contracts.checks.rules import check_amounts, check_boxes, check_names, check_times
 from training.contracts.errors import InputError, Problem, nearest
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import SHOP_FILE, read_shop_info
@@ -141,6 +141,7 @@ class _ShopCheck:
         check_times(spec.name, columns, first_row, self._reference, self._findings)
         check_amounts(spec.name, columns, first_row, self._findings)
         check_names(spec.name, columns, first_row, self._findings)
+        check_boxes(spec.name, columns, first_row, self._findings)
         image = {"items": "image", "images": "path"}.get(spec.name, "")
         if image in columns:
             self._images.check(spec.name, image, columns[image], first_row, self._findings)

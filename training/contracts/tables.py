@@ -36,6 +36,7 @@ SLATE = pa.list_(
 BOXES = pa.list_(
     pa.struct([pa.field(name, pa.float64()) for name in ("x0", "y0", "x1", "y1")] + [pa.field("label", pa.string())])
 )
+"""Corners as shares of the photo from 0 (left, top) to 1 (right, bottom), not pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)

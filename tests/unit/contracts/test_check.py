@@ -119,6 +119,27 @@ def test_nested_numbers_are_checked(shop: Path) -> None:
     assert (found.table, found.column, found.row) == ("orders", "lines.price", 1)
 
 
+def box(x0: float | None, y0: float | None, x1: float | None, y1: float | None) -> dict[str, Any]:
+    return {"x0": x0, "y0": y0, "x1": x1, "y1": y1, "label": "hat"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [box(10, 20, 300, 400), box(0.5, 0.1, 0.2, 0.9), box(0.1, 0.5, 0.2, 0.5), box(-0.1, 0, 1, 1), box(0, 0, None, 1),
+     None],
+)  # fmt: skip
+def test_a_box_that_is_no_part_of_its_photo(shop: Path, wrong: dict[str, Any] | None) -> None:
+    (shop / "a.jpg").write_bytes(b"x")
+    boxes = [None, [], [box(0, 0, 1, 1)], [box(0.1, 0.2, 0.3, 0.4), wrong]]
+    write(shop, "images", {"image_id": list("0123"), "path": ["a.jpg"] * 4, "boxes": boxes})
+    found = only(shop)
+    assert (found.table, found.column, found.row) == ("images", "boxes", 3)
+    assert "shares of the photo" in str(found.allowed)
+    assert ("hat" if wrong else "None") in str(found.found)
+    write(shop, "images", {"image_id": list("012"), "path": ["a.jpg"] * 3, "boxes": boxes[:3]})
+    assert check_shop(shop).ok
+
+
 def test_absent_required_column(shop: Path) -> None:
     write(shop, "items", {"price": [1.0]})
     assert only(shop).column == "item_id"

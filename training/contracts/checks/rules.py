@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import reduce
 
 import numpy as np
 import pyarrow as pa
@@ -77,6 +78,22 @@ def check_names(table: str, batch: dict[str, pa.Array], first_row: int, findings
     known = pc.or_(pc.is_in(column, value_set=pa.array(names, pa.string())), custom)
     rows = true_rows(pc.and_(pc.invert(known), column.is_valid()))
     _report(findings, table, name, f"unknown {what}", rows, column, first_row, allowed=listed, names=names)
+
+
+def check_boxes(table: str, batch: dict[str, pa.Array], first_row: int, findings: Findings) -> None:
+    """Boxes of photos that are no part of their photo, such as corners in pixels."""
+    if table != "images" or "boxes" not in batch:
+        return
+    rows = pc.list_parent_indices(batch["boxes"]).to_numpy(zero_copy_only=False)
+    boxes = batch["boxes"].flatten()
+    x0, y0, x1, y1 = (pc.struct_field(boxes, name) for name in ("x0", "y0", "x1", "y1"))
+    inside = [pc.greater_equal(low, 0) for low in (x0, y0)] + [pc.less_equal(high, 1) for high in (x1, y1)]
+    right = reduce(pc.and_, (*inside, pc.less(x0, x1), pc.less(y0, y1)))
+    wrong = true_rows(pc.invert(pc.fill_null(right, False)))
+    findings.rows(
+        table, "boxes", "not a box of the photo", rows[wrong] + first_row, found=boxes.take(pa.array(wrong)),
+        allowed="shares of the photo, 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1",
+    )  # fmt: skip
 
 
 def _report(
