@@ -36,13 +36,12 @@ def read_dropped(pipe: Any, prefix: str, item_id: str) -> dict[str, int]:
 
 
 def drop_images(pipe: Any, prefix: str, item_id: str, dropped: Mapping[str, int], seq: int) -> int:
-    """Forget the item's pictures and log that, where it had any; the last number of the log then."""
-    if not dropped:
-        return seq
-    pipe.delete(_images(prefix, item_id))
-    pipe.zrem(prefix + LOG, *(_member(item_id, image_id) for image_id in dropped))
+    """Forget the item's pictures and log that, for those that bundles hold too; the last number of the log then."""
+    if dropped:
+        pipe.delete(_images(prefix, item_id))
+        pipe.zrem(prefix + LOG, *(_member(item_id, image_id) for image_id in dropped))
+        pipe.decrby(prefix + BYTES, sum(dropped.values()))
     pipe.zadd(prefix + LOG, {_member(item_id, ALL): seq + 1})
-    pipe.decrby(prefix + BYTES, sum(dropped.values()))
     return seq + 1
 
 

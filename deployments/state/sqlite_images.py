@@ -21,8 +21,7 @@ def write_images(
 
 
 def drop_images(db: sqlite3.Connection, item_id: str, seq: int) -> int:
-    """Forget the item's pictures and log that, where it had any; the last number of the log now."""
-    if not db.execute("DELETE FROM images WHERE item_id = ?", (item_id,)).rowcount:
-        return seq
+    """Forget the item's pictures and log that, for those that bundles hold too; the last number of the log now."""
+    db.execute("DELETE FROM images WHERE item_id = ?", (item_id,))
     db.execute("INSERT INTO images VALUES (?, ?, ?, 0, NULL)", (item_id, ALL, seq + 1))
     return seq + 1

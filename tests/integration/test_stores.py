@@ -330,6 +330,20 @@ def test_a_deleted_item_takes_its_pictures_along(store: Store) -> None:
     assert store.stats()["images"] == 1
 
 
+def test_every_deletion_is_logged_for_the_pictures_of_bundles(store: Store) -> None:
+    assert not store.delete_item("tea")
+    store.upsert_items([{"item_id": "tea"}])
+    before = store.catalogue_seq()
+    for step in (2, 5):
+        assert store.delete_item("tea")
+        (gone,) = store.images_since(0)
+        assert (gone.seq, gone.item_id, gone.data) == (before + step, "tea", None)
+        assert store.catalogue_seq() == gone.seq
+        store.upsert_items([{"item_id": "tea"}])
+        assert [entry.seq for entry in store.catalogue_since(gone.seq)] == [gone.seq + 1]
+    assert store.stats()["images"] == 0
+
+
 def test_pictures_are_bounded(store_url: str, shop_id: str) -> None:
     store = open_store(store_url, shop_id)
     store._max_image_bytes = 1_000  # type: ignore[attr-defined]

@@ -165,6 +165,14 @@ def test_pictures_are_found_once_they_are_put(http: TestClient, seeing: Serving)
     assert whole(http, new, limit=1) != ["i20"]
 
 
+def test_an_id_that_comes_again_is_not_found_by_the_old_articles_picture(http: TestClient, seeing: Serving) -> None:
+    assert whole(http, item_picture(22), limit=1) == ["i22"]
+    assert http.delete("/v1/items/i22").status_code == 204
+    http.put("/v1/items", json={"items": [{"item_id": "i22", "stock": 1}]})
+    seeing.hosts["visual_search"].follow_catalogue()
+    assert "i22" not in whole(http, item_picture(22), limit=200)
+
+
 def test_pictures_outlive_a_restart(home: Home) -> None:
     publish_vision(home)
     new = encoded(photo(96, seed=901))
