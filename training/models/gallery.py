@@ -29,7 +29,7 @@ class Gallery:
         self.slot_items: list[str] = []
         self._slot_labels: list[str] = []
         self._slot: dict[str, int] = {}
-        self._images: dict[str, list[str]] = {}
+        self._images: dict[str, dict[str, None]] = {}
 
     def __contains__(self, image_id: str) -> bool:
         slot = self._slot.get(image_id)
@@ -45,20 +45,19 @@ class Gallery:
     def put(self, images: Mapping[str, Shown]) -> None:
         """By image id; one that is here already keeps its slot."""
         for image_id, shown in images.items():
-            own = self._images.setdefault(shown.item_id, [])
-            label = shown.label or (self._slot_labels[self._slot[own[0]]] if own else shown.item_id)
+            own = self._images.setdefault(shown.item_id, {})
+            label = shown.label or (self._slot_labels[self._slot[next(iter(own))]] if own else shown.item_id)
             if image_id not in self._slot:
                 self._slot[image_id] = len(self.slot_items)
                 self.slot_items.append(shown.item_id)
                 self._slot_labels.append(label)
             else:
                 self._slot_labels[self._slot[image_id]] = label
-            if image_id not in own:
-                own.append(image_id)
+            own[image_id] = None
 
     def forget(self, item_id: str) -> list[str]:
         """The images that the item had."""
-        return self._images.pop(item_id, [])
+        return list(self._images.pop(item_id, {}))
 
     def slots_of(self, item_id: str) -> list[int]:
         """Of the item's images."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from training.models.gallery import Gallery, Shown
@@ -39,3 +40,12 @@ def test_a_saved_gallery_knows_what_was_deleted(tmp_path: Path) -> None:
     assert "2" not in loaded
     assert loaded.slots_of("a") == [0, 2]
     assert loaded.labels_at([2]) == ["dress"]
+
+
+def test_an_item_may_have_very_many_images() -> None:
+    made, images = Gallery(), {str(number): Shown("a") for number in range(30_000)}
+    started_s = time.thread_time()
+    made.put(images)
+    assert all(image_id in made for image_id in images)
+    assert time.thread_time() - started_s < 2.0
+    assert made.forget("a") == list(images)
