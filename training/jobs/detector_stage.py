@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from training.contracts.errors import InputError, Problem
 from training.jobs.augmentation import SceneAugmentation
 from training.jobs.detection_judging import scene_detections, scored
 from training.jobs.detector_loss import Cells, Truth, detector_loss
@@ -22,6 +23,8 @@ from training.models.detector_network import DetectorNetwork, cells_of
 from training.models.embedding_network import pixels_of
 
 SETTLING_STEPS = 24
+MOST_DRAWS = 10
+"""Of one step, until something drawn can be read."""
 
 
 class DetectorStage:
@@ -54,9 +57,21 @@ class DetectorStage:
         each, size = self.pictures_per_step, self.workers.size
         for step in range(self.steps_per_epoch):
             first = (step * size + self.workers.rank) * each
-            examples = self._examples(order_N[np.arange(first, first + each) % len(order_N)].tolist(), rng)
+            examples = self._readable(order_N[np.arange(first, first + each) % len(order_N)].tolist(), rng)
             x_BCHW, truths = self._augmented(examples, chance)
             yield detector_loss(self.module(x_BCHW), truths, self.cells)
+
+    def _readable(self, places: Sequence[int], rng: np.random.Generator) -> list[Example]:
+        """Examples of the places, or of others where none can be read; raises InputError where hardly any can."""
+        for _ in range(MOST_DRAWS):
+            if examples := self._examples(places, rng):
+                return examples
+            places = rng.integers(len(self.scenes.scenes), size=len(places)).tolist()
+        raise InputError(
+            Problem(table="images", column="boxes", problem="hardly any photo with boxes can be read",
+                    found=", ".join(self.scenes.scenes[place].path for place in places[:3]),
+                    allowed="photos that are there and can be decoded")
+        )  # fmt: skip
 
     def _examples(self, places: Sequence[int], rng: np.random.Generator) -> list[Example]:
         """Of each place its photo, or in its stead a composed scene."""
@@ -83,7 +98,7 @@ class DetectorStage:
         with settled(self.module), torch.no_grad():
             for first in range(0, min(len(order), SETTLING_STEPS * self.pictures_per_step), self.pictures_per_step):
                 examples = self._examples(order[first : first + self.pictures_per_step], rng)
-                if len(examples) > 1:
+                if examples:
                     self.module(self._augmented(examples, chance)[0])
 
     def judge(self) -> float:

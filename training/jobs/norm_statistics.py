@@ -10,9 +10,10 @@ from torch import nn
 
 @contextmanager
 def settled(module: nn.Module) -> Iterator[None]:
-    """Whatever runs through the module within the block counts alike; what came before counts no more."""
+    """Whatever runs through the module within the block counts alike; what came before counts where nothing ran."""
     norms = [part for part in module.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
+    earlier = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
@@ -20,5 +21,7 @@ def settled(module: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, momentum, buffers in zip(norms, momenta, earlier, strict=True):
             norm.momentum = momentum
+            if not norm.num_batches_tracked:
+                norm.load_state_dict(buffers, strict=False)
