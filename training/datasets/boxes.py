@@ -11,7 +11,7 @@ from training.contracts.errors import InputError, Problem, shorten
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import ShopWriter, new_shop
 from training.datasets.adapter import DatasetAdapter, only_file
-from training.datasets.picture_shop import copy_picture, picture_info, write_images
+from training.datasets.picture_shop import copy_picture, id_problem, picture_info, write_images
 from training.datasets.text_files import read_text
 
 FILE = "boxes.json"
@@ -47,7 +47,7 @@ def _rows(
     for number, image in enumerate(images):
         try:
             row = _row(image)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             raise InputError(
                 Problem(file=str(file), row=number, field="images", problem=f"wrong shape: {error!r}",
                         found=shorten(image), allowed=SHAPE)
@@ -86,6 +86,8 @@ def _problem(row: Mapping[str, Any], folder: Path, seen: set[str]) -> str | None
         return "the file leaves the folder"
     if row["image_id"] in seen:
         return f"image {row['image_id']} is there twice"
+    if problem := id_problem(row["image_id"]):
+        return problem
     source = folder / path
     return None if source.is_file() and not source.is_symlink() else "no such photo"
 

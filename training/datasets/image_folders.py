@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from training.contracts.errors import InputError, Problem, nearest
+from training.contracts.errors import InputError, Problem, nearest, shorten
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import ShopWriter, new_shop
 from training.datasets.adapter import DatasetAdapter, only_file
-from training.datasets.picture_shop import SUFFIXES, copy_picture, picture_info, pictures_in, write_images
+from training.datasets.picture_shop import SUFFIXES, copy_picture, id_problem, picture_info, pictures_in, write_images
 
 SPLITS = ("train", "validation", "test")
 AKA = {"valid": "validation", "val": "validation"}
@@ -26,10 +26,15 @@ class Found(NamedTuple):
     picture: Path
     name: str
 
+    @property
+    def image_id(self) -> str:
+        return f"{self.split}/{self.kind}/{self.name}"
+
 
 def read(folder: Path, out: Path, *, force: bool = False, progress: Progress = NoProgress()) -> dict[str, int]:
     """Import a folder of the format into a new shop at `out`; returns rows per table."""
     found = _found(folder)
+    _check_ids(found)
     progress.stage("copying pictures", len(found))
     with new_shop(out, picture_info(folder.resolve().name, fallback="image-folders"), force=force) as shop:
         write_images(shop, list(_copied(found, shop, progress)))
@@ -76,11 +81,19 @@ def _with_test(found: list[Found]) -> Iterator[Found]:
         yield one._replace(split="test") if places[one.kind] % TEST_EACH == 0 else one
 
 
+def _check_ids(found: list[Found]) -> None:
+    for one in found:
+        if problem := id_problem(one.image_id):
+            raise InputError(
+                Problem(file=str(one.picture), problem=problem, found=shorten(one.image_id),
+                        allowed="SPLIT/CLASS/NAME as an image id")
+            )  # fmt: skip
+
+
 def _copied(found: list[Found], shop: ShopWriter, progress: Progress) -> Iterator[dict[str, Any]]:
     for one in found:
-        inner = f"{one.split}/{one.kind}/{one.name}"
-        path = copy_picture(one.picture, shop, inner)
-        yield {"image_id": inner, "path": path, "label": one.kind, "split": one.split}
+        path = copy_picture(one.picture, shop, one.image_id)
+        yield {"image_id": one.image_id, "path": path, "label": one.kind, "split": one.split}
         progress.advance()
 
 

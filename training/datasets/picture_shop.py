@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from training.contracts.checks.columns import MAX_ID_CHARACTERS
 from training.contracts.shop import ShopInfo, ShopWriter
 from training.contracts.tables import TABLES
 from training.datasets.adapter import shop_id_of
@@ -31,6 +33,13 @@ def write_images(shop: ShopWriter, rows: Sequence[Mapping[str, Any]]) -> None:
         name: pa.array([row.get(name) for row in rows], spec.schema.field(name).type) for name in spec.schema.names
     }
     shop.write("images", pa.table(columns))
+
+
+def id_problem(image_id: str) -> str | None:
+    """Why `data check` would refuse the id, or None."""
+    if len(image_id) > MAX_ID_CHARACTERS:
+        return f"an image id of {len(image_id)} characters; at most {MAX_ID_CHARACTERS}"
+    return "control character in an image id" if any(unicodedata.category(one) == "Cc" for one in image_id) else None
 
 
 def copy_picture(source: Path, shop: ShopWriter, inner: str) -> str:

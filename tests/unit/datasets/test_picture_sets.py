@@ -128,6 +128,18 @@ def test_a_class_that_train_lacks_is_named_with_the_nearest(source: Path) -> Non
     assert (found.found, found.nearest, found.field) == ("trouser", "trousers", "test/trouser")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [(f"{'a' * 200}/{'b' * 60}.png", "an image id of 275 characters; at most 256"), ("a\nb.png", "control character")],
+)
+def test_an_image_id_that_train_would_refuse_is_refused_at_import(source: Path, name: str, said: str) -> None:
+    write_picture(source / "train/hat/1.png")
+    write_picture(source / "train/hat" / name)
+    found = problem("image-folders", source)
+    assert said in found.problem
+    assert Path(str(found.file)) == source / "train/hat" / name
+
+
 def write_boxes(source: Path, *images: dict[str, Any]) -> None:
     plain = {"id": "0001", "file": "photos/1.png", "width": 80, "height": 60, "objects": []}
     for image in images:
@@ -153,6 +165,9 @@ def test_boxes_are_shares_of_the_photo_and_every_fifth_is_test(source: Path) -> 
         ({"objects": [{"label": "hat", "box": [9, 9, 20]}]}, "wrong shape"),
         ({"objects": [{"label": "hat"}]}, "KeyError('box')"),
         ({"id": "one"}, "wrong shape"),
+        ({"width": 0, "objects": [{"label": "hat", "box": [1, 1, 2, 2]}]}, "ZeroDivisionError"),
+        ({"id": float("inf")}, "OverflowError"),
+        ({"id": "7".zfill(257)}, "an image id of 257 characters; at most 256"),
         ({"file": "../1.png"}, "leaves the folder"),
         ({"file": "photos/absent.png"}, "no such photo"),
         ({"id": "0007"}, "is there twice"),
