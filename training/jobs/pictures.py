@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 
 from training.contracts.errors import InputError, Problem
 from training.contracts.progress import NoProgress, Progress
-from training.features.images import Box, ImageFault, Picture, crop, open_picture, squared
+from training.features.images import MAX_IMAGE_BYTES, Box, ImageFault, Picture, crop, open_picture, squared
 from training.metrics import Ints
 from training.models.embedding_network import Pixels
 
@@ -34,7 +35,13 @@ class Shot:
 def read_picture(path: Path) -> Picture:
     """Raises ImageFault for a file that is no picture, or is not there."""
     try:
-        data = path.read_bytes()
+        status = path.stat()
+        if not S_ISREG(status.st_mode):
+            raise ImageFault("unreadable", "cannot be read: not a regular file")
+        if status.st_size > MAX_IMAGE_BYTES:
+            raise ImageFault("too_large", f"{status.st_size:,} bytes; at most {MAX_IMAGE_BYTES:,}")
+        with path.open("rb") as file:
+            data = file.read(MAX_IMAGE_BYTES + 1)
     except OSError as error:
         raise ImageFault("unreadable", f"cannot be read: {error.strerror}") from error
     return open_picture(data)
