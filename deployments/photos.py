@@ -14,6 +14,8 @@ from training.features.images import ImageFault, Picture, open_picture, picture_
 DECODERS = 2
 LARGE_PIXELS = 8_000_000
 """Photos beyond this are decoded one at a time: the largest takes 620 MB."""
+_ONE_LARGE = threading.Lock()
+"""Of the process, whichever reader or bundle decodes."""
 LOSSLESS_PIXELS = 65_536
 JPEG_QUALITY = 95
 
@@ -23,7 +25,6 @@ class PhotoReader:
 
     def __init__(self, *, threads: int = DECODERS) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="photos")
-        self._large = threading.Lock()
 
     def read_all(self, files: Sequence[bytes]) -> list[Picture | ImageFault]:
         """In the order of the files; blocking."""
@@ -37,7 +38,7 @@ class PhotoReader:
         try:
             if picture_pixels(data) <= LARGE_PIXELS:
                 return open_picture(data)
-            with self._large:
+            with _ONE_LARGE:
                 return open_picture(data)
         except ImageFault as fault:
             return fault
