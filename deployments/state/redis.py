@@ -154,8 +154,8 @@ class RedisStore:
             dropped = read_dropped(pipe, self._prefix, item_id)
             pipe.multi()
             if known:
+                seq = drop_images(pipe, self._prefix, item_id, dropped, seq)
                 self._write_items(pipe, {item_id: None}, seq)
-                pipe.set(self._key("catalogue_seq"), drop_images(pipe, self._prefix, item_id, dropped, seq + 1))
             return known
 
         return bool(self._redis.transaction(write, self._key("catalogue_seq"), value_from_callable=True))

@@ -127,8 +127,8 @@ class SqliteStore:
         with self._transaction() as db:
             known = db.execute("SELECT 1 FROM items WHERE item_id = ? AND body NOT NULL", (item_id,)).fetchone()
             if known:
-                _write_items(db, {item_id: None})
                 _set_catalogue_seq(db, drop_images(db, item_id, _catalogue_seq(db)))
+                _write_items(db, {item_id: None})
         return known is not None
 
     def put_images(self, item_id: str, images: Mapping[str, bytes]) -> list[Kept] | None:

@@ -207,7 +207,7 @@ def test_the_log_lists_the_last_state_of_each_item_in_order(store: Store) -> Non
     assert not store.delete_item("c")
     since = store.catalogue_since(at)
     assert [(entry.item_id, entry.item) for entry in since] == [("a", {"item_id": "a", "price": 2.0}), ("c", None)]
-    assert since[-1].seq + 1 == store.images_since(at)[-1].seq == store.catalogue_seq()
+    assert since[-1].seq == store.catalogue_seq()
     assert [entry.item_id for entry in store.catalogue_since(0, limit=1)] == ["b"]
     assert store.item("c") is None
     store.raise_catalogue_seq(100)
@@ -334,13 +334,13 @@ def test_every_deletion_is_logged_for_the_pictures_of_bundles(store: Store) -> N
     assert not store.delete_item("tea")
     store.upsert_items([{"item_id": "tea"}])
     before = store.catalogue_seq()
-    for step in (2, 5):
+    for step in (1, 4):
         assert store.delete_item("tea")
         (gone,) = store.images_since(0)
         assert (gone.seq, gone.item_id, gone.data) == (before + step, "tea", None)
-        assert store.catalogue_seq() == gone.seq
-        store.upsert_items([{"item_id": "tea"}])
         assert [entry.seq for entry in store.catalogue_since(gone.seq)] == [gone.seq + 1]
+        assert store.catalogue_seq() == gone.seq + 1
+        store.upsert_items([{"item_id": "tea"}])
     assert store.stats()["images"] == 0
 
 
