@@ -31,7 +31,7 @@ class DetectorStage:
     """Judged by the mean of recall_iou50 and ap50 on the validation scenes."""
 
     name = "detector"
-    guess = 20
+    guess, guess_besides = 20, 0.0
     hurried: Sequence[nn.Parameter] = ()
     hurry = 1.0
 

@@ -18,8 +18,9 @@ class LossWatch:
     one hard batch is none.
     """
 
-    def __init__(self, items: int, largest: float) -> None:
-        self.guess, self.largest = math.log(max(items, 2)), largest
+    def __init__(self, items: int, largest: float, *, besides: float = 0.0) -> None:
+        """`besides`: what a guess's loss has on top of log(items)."""
+        self.guess, self.largest = math.log(max(items, 2)) + besides, largest
         self._recent: deque[float] = deque(maxlen=WINDOW_STEPS)
 
     def fault(self, loss: float, gradient_norm: float) -> str | None:

@@ -42,7 +42,8 @@ class Stage(Protocol):
     steps_per_epoch: int
     pictures_per_step: int
     guess: int
-    """Choices that a guess has; its loss is about their log."""
+    """Choices that a guess has; its loss is about their log, and `guess_besides`."""
+    guess_besides: float
 
     def losses(self, epoch: int, chance: Generator, rng: np.random.Generator) -> Iterator[Tensor]: ...
 
@@ -73,7 +74,7 @@ class StageTraining:
         )  # fmt: skip
         self.average = WeightAverage(self.module, config.average_decay)
         self.state = StageState(self.module, self.optimizer, self.average)
-        self.watch = LossWatch(stage.guess, largest=LARGEST_LOSS)
+        self.watch = LossWatch(stage.guess, LARGEST_LOSS, besides=stage.guess_besides)
         self.course: VisionCourse = VisionCourse(stage.name)
         self.first_epoch = sum(one.course.epoch for one in earlier)
 
