@@ -91,14 +91,17 @@ class Forecasting:
                 wrong.append({"field": f"series.{place}", "problem": f"unknown series: {_name(asked)}"})
         if wrong:
             return Unforecastable(query.version, wrong, age_ms)
-        queries = [self._query(series_id, live.get(series_id, []), given.get(series_id, [])) for series_id in ids]
+        origins = [self._origin(part, live) for part in parts]
+        keys = list(dict.fromkeys((one, last) for part, last in zip(parts, origins, strict=True) for one in part))
+        queries = [self._query(one, last, live.get(one, []), given.get(one, [])) for one, last in keys]
         levels = query.quantiles or forecaster.quantiles
-        found = dict(zip(ids, forecaster.forecast(queries, query.horizon or forecaster.horizon, levels), strict=True))
+        found = dict(zip(keys, forecaster.forecast(queries, query.horizon or forecaster.horizon, levels), strict=True))
         series = [
-            summed(asked.item_id or part[0], [found[series_id] for series_id in part])
-            for asked, part in zip(query.series, parts, strict=True)
+            summed(asked.item_id or part[0], [found[one, last] for one in part])
+            for asked, part, last in zip(query.series, parts, origins, strict=True)
         ]
-        return Forecasts(query.version, series, tuple(levels), dict(forecaster.backtest), age_ms)
+        period_days = forecaster.frequency.period_days
+        return Forecasts(query.version, series, tuple(levels), dict(forecaster.backtest), age_ms, period_days)
 
     def _parts(self, asked: AskedSeries) -> tuple[str, ...]:
         """The series asked about: one, or those of an item at all its locations."""
@@ -114,6 +117,12 @@ class Forecasting:
             for series_id, rows in found.items()
         }
 
+    def _origin(self, series_ids: Sequence[str], live: Mapping[str, Sequence[Row]]) -> int:
+        """The newest period that is known of any of these series, from which all of them are forecast."""
+        sold = [row for one in series_ids for row in live.get(one, []) if row.get("demand") is not None]
+        periods = self.forecaster.frequency.period(np.array([to_us(row["timestamp"]) for row in sold], np.int64))
+        return int(periods.max(initial=self.forecaster.end - 1))
+
     def _wrong_covariates(self, given: Sequence[GivenCovariates], ids: set[str]) -> list[Fault]:
         """What is given for series that are not asked about, or under names that are not known ahead."""
         known = self.forecaster.covariates.named("known_future")
@@ -128,13 +137,12 @@ class Forecasting:
             ]  # fmt: skip
         return wrong
 
-    def _query(self, series_id: str, rows: Sequence[Row], given: Sequence[GivenCovariates]) -> SeriesQuery:
-        """What the bundle knows, what was sold since, what is known ahead, and what the caller says of that."""
+    def _query(self, series_id: str, last: int, rows: Sequence[Row], given: Sequence[GivenCovariates]) -> SeriesQuery:
+        """What the bundle knows, what was sold until `last`, what is known ahead, and what the caller says of that."""
         forecaster = self.forecaster
         known = forecaster.series.get(series_id)
         history = _continued(forecaster.history(series_id) or SeriesHistory.empty(), rows, forecaster)
-        last = history.last_period(forecaster.frequency)
-        last = forecaster.end - 1 if last is None else last
+        history = history.reaching(last, forecaster.frequency)
         future = {
             name: values_H.copy() for name, values_H in forecaster.future(series_id, last, forecaster.horizon).items()
         }
@@ -160,7 +168,8 @@ class Forecasting:
         listed = {item: parts for item, parts in series.items() if parts}
         ids = [series_id for parts in listed.values() for series_id in parts][:MOST_ASSORTED]
         live = self._live(ids)
-        queries = {series_id: self._query(series_id, live.get(series_id, []), []) for series_id in ids}
+        lasts = {one: last for parts in listed.values() for last in [self._origin(parts, live)] for one in parts}
+        queries = {one: self._query(one, lasts[one], live.get(one, []), []) for one in ids}
         answers = self.forecaster.forecast(list(queries.values()), self.forecaster.horizon, INTERVAL)
         found = dict(zip(ids, answers, strict=True))
         outlooks = [

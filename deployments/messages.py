@@ -160,6 +160,7 @@ class Forecasts(NamedTuple):
     quantiles: tuple[float, ...]
     backtest: Mapping[str, float]
     view_age_ms: float = 0.0
+    period_days: float = 7.0
 
 
 class AssortmentQuery(NamedTuple):

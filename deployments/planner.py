@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from deployments.config import RequestConfig
 from deployments.messages import (
     AskedSeries,
@@ -32,7 +30,6 @@ if TYPE_CHECKING:
 
 FORECASTING = "forecasting"
 LOW_AND_HIGH = (0.1, 0.9)
-DAY_US = 86_400_000_000
 MOST_PROBLEMS = 20
 
 
@@ -131,14 +128,9 @@ def _steps(one: Any, levels: Sequence[float]) -> list[dict[str, Any]]:
 
 def _orders(found: Forecasts, positions: Sequence[Position]) -> list[Order]:
     return [
-        replenish(position, one.mean_H, deviations_of(*one.quantiles_QH), _period_days(one.timestamps_us_H))
+        replenish(position, one.mean_H, deviations_of(*one.quantiles_QH), found.period_days)
         for one, position in zip(found.series, positions, strict=True)
     ]
-
-
-def _period_days(timestamps_us_H: np.ndarray) -> float:
-    """Of the periods forecast; of a single one a week, for nothing says how long it is."""
-    return float(np.diff(timestamps_us_H).mean() / DAY_US) if len(timestamps_us_H) > 1 else 7.0
 
 
 def _order(asked: AskedSeries, series_id: str, order: Order) -> dict[str, Any]:

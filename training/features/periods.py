@@ -36,6 +36,11 @@ class Frequency:
         """Periods after which demand repeats itself."""
         return SEASON[self.unit]
 
+    @property
+    def period_days(self) -> float:
+        """How long a period is, of months and longer ones on average."""
+        return FIXED_US[self.unit] / FIXED_US["day"] if self.unit in FIXED_US else MONTHS[self.unit] * 365.25 / 12
+
     def period(self, timestamps_us: Ints) -> Ints:
         """The period of each timestamp."""
         if self.unit in FIXED_US:

@@ -73,3 +73,18 @@ def test_a_correction_of_an_old_week_leaves_the_forecast_where_it_was(forecastin
     sales.sell("i0@p0", WEEKS - 1, 700.0)
     (corrected,) = asked(forecasting, AskedSeries("i0@p0"))
     np.testing.assert_array_equal(corrected.mean_H, 700.0)
+
+
+@pytest.mark.parametrize("horizon", [HORIZON, 1])
+def test_an_item_is_forecast_to_the_horizon_though_a_location_has_sold_later(
+    forecasting: Forecasting, sales: Sales, horizon: int
+) -> None:
+    sales.sell("i0@p0", WEEKS, 900.0)
+    sales.sell("i0@p0", WEEKS + 1, 900.0)
+    item, place, other = asked(
+        forecasting, AskedSeries(None, "i0"), AskedSeries("i0@p0"), AskedSeries("i0@p1"), horizon=horizon
+    )
+    assert [len(one.mean_H) for one in (item, place, other)] == [horizon] * 3
+    assert [first_week(forecasting, one) for one in (item, place, other)] == [WEEKS + 2, WEEKS + 2, WEEKS]
+    (third,) = asked(forecasting, AskedSeries("i0@p2"), horizon=horizon)
+    np.testing.assert_allclose(item.mean_H, 900.0 + other.mean_H[0] + third.mean_H[0])

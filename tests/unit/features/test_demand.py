@@ -14,7 +14,7 @@ from training.contracts.covariates import Covariate, MissingCovariate
 from training.contracts.errors import InputError
 from training.features.calendar import calendar_features, references
 from training.features.demand import fill
-from training.features.periods import Frequency, frequency_of
+from training.features.periods import Frequency, Unit, frequency_of
 from training.features.sales_panel import read_panel
 from training.features.stockouts import recovered
 
@@ -63,6 +63,11 @@ def test_frequency_and_back(unit: str, step: timedelta) -> None:
     frequency = frequency_of(times, np.zeros(9))
     assert frequency.unit == unit
     assert np.array_equal(frequency.timestamp_us(frequency.period(times)), times)
+
+
+@pytest.mark.parametrize(("unit", "days"), [("hour", 1 / 24), ("week", 7.0), ("month", 30.4375), ("year", 365.25)])
+def test_periods_have_a_length(unit: Unit, days: float) -> None:
+    assert Frequency(unit).period_days == pytest.approx(days)
 
 
 def test_months_start_with_months() -> None:

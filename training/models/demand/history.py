@@ -61,6 +61,13 @@ class SeriesHistory:
             },
         )  # fmt: skip
 
+    def reaching(self, period: int, frequency: Frequency) -> SeriesHistory:
+        """With `period` as its last, unknown where it ended before."""
+        if self.last_period(frequency) == period:
+            return self
+        unknown = SeriesHistory(timestamps_us_T=frequency.timestamp_us(np.array([period])), demand_T=np.full(1, np.nan))
+        return self.continued(unknown, frequency)
+
     def _covariate(self, name: str) -> Floats:
         return self.covariates.get(name, np.full(len(self.demand_T), np.nan))
 
