@@ -17,7 +17,10 @@ SOLD_OUT = 0.98
 
 
 def stockout_mask(shop: Shop, panel: Panel) -> Bools:
-    """mask_SP: periods whose sales took all stock that `inventory` knows of, or that began with none."""
+    """mask_SP: periods whose sales took all stock that `inventory` knows of, or that began with none.
+
+    Of several counts in one period the earliest tells what it began with.
+    """
     inventory = shop.table("inventory", ["item_id", "location", "timestamp", "on_hand"])
     of_item = {
         (item_id, location): row
@@ -30,7 +33,8 @@ def stockout_mask(shop: Shop, panel: Panel) -> Bools:
     on_hand_N = pc.cast(inventory["on_hand"], pa.float64()).to_numpy(zero_copy_only=False)
     inside = (row_N >= 0) & (column_N >= 0) & (column_N < panel.demand_SP.shape[1])
     on_hand_SP = np.full(panel.demand_SP.shape, np.nan)
-    on_hand_SP[row_N[inside], column_N[inside]] = on_hand_N[inside]
+    newest_first = np.flatnonzero(inside)[np.argsort(-times_us_N[inside], kind="stable")]
+    on_hand_SP[row_N[newest_first], column_N[newest_first]] = on_hand_N[newest_first]
     with np.errstate(invalid="ignore"):
         return (panel.demand_SP >= SOLD_OUT * on_hand_SP) & np.isfinite(panel.demand_SP) & np.isfinite(on_hand_SP)
 

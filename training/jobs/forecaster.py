@@ -246,9 +246,16 @@ def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress
     progress.stage(f"reading {shop.path}")
     panel = demand_panel(shop, config, forecaster.frequency)
     _refuse_other_covariates(forecaster, panel)
-    task = task_of(panel, forecaster.horizon, config.origins)
+    task = task_of(_as_learnt(panel, forecaster), forecaster.horizon, config.origins)
     test = judge(forecaster, task, progress)
     return {"metrics": test.metrics, "baselines": test.baselines}
+
+
+def _as_learnt(panel: Panel, forecaster: Forecaster) -> Panel:
+    """With the covariates that the bundle reads, as it reads them; unknown where the shop has them no more."""
+    learnt, absent_SP = forecaster.panel, np.full(panel.demand_SP.shape, np.nan)
+    covariates = {name: panel.covariates.get(name, absent_SP) for name in learnt.covariates}
+    return replace(panel, covariates=covariates, schema=learnt.schema, logged=learnt.logged)
 
 
 def _refuse_other_covariates(forecaster: Forecaster, panel: Panel) -> None:

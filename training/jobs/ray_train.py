@@ -15,7 +15,7 @@ import ray.train
 from pyarrow.fs import LocalFileSystem
 from pydantic import BaseModel
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchConfig, TorchTrainer
 
 from training.contracts.atomic import write_bytes, write_json
 from training.contracts.errors import InputError, Problem, ShopkeeperError
@@ -28,6 +28,8 @@ from training.jobs.relayed_progress import ProgressFile, shown
 RESULT_FILE, PROGRESS_FILE, FAULT_FILE = "result.json", "progress.jsonl", "fault.json"
 WORKER_FAILURES = 3
 BLOCK_SERIES = 250
+LONGEST_STEP_S = 6 * 3600
+"""The other workers wait while the first fits or judges alone; torch's own half an hour is too short for that."""
 
 
 class RayReport:
@@ -109,6 +111,7 @@ def fit_on_ray(
         train_loop_config=settings,
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu, resources_per_worker=per_worker),
         run_config=_resumable(run_folder),
+        torch_config=TorchConfig(timeout_s=LONGEST_STEP_S),
     )
     try:
         with shown(run_folder / PROGRESS_FILE, progress):

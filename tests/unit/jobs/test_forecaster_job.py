@@ -109,6 +109,15 @@ def test_interrupted_training_goes_on_from_the_members_it_had(
     assert any("interrupted" in note for note in resumed.notes)
 
 
+def test_a_column_that_came_later_changes_no_evaluation(result: FitResult, tmp_path: Path) -> None:
+    columns = sales_rows()
+    shop = write_shop(
+        tmp_path / "shop", {**columns, "footfall": [float(row % 7) for row in range(len(columns["demand"]))]}
+    )
+    folder = with_manifest(result, shop, ForecasterConfig.model_validate(QUICK), tmp_path / "bundle")
+    assert JOB.evaluate(folder, shop)["metrics"]["wape"] == pytest.approx(result.metrics["wape"], rel=1e-3)
+
+
 def test_batch_forecasts_have_a_row_for_every_series_and_period(result: FitResult, tmp_path: Path) -> None:
     shop = write_shop(tmp_path / "shop")
     folder = with_manifest(result, shop, ForecasterConfig.model_validate(QUICK), tmp_path / "bundle")
