@@ -11,7 +11,6 @@ from training.models.backbone import BackboneConfig
 from training.models.graph_reranking import RerankConfig
 
 MORE_VIEWS_BELOW = 8.0
-LEARNING_RATE = 2e-3
 SCALED = ("zoom", "turn", "stretch", "light", "tint", "cutout")
 COMPOSED = 0.75
 FULL_STRENGTH_EPOCHS, LEAST_MIXED_STRENGTH = 40, 0.5
@@ -95,7 +94,7 @@ class VisionConfig(BaseModel):
     )
     scale: float | None = Field(default=None, gt=0, description="of cosines; by default from the number of labels")
     margin: float = Field(default=0.0, ge=0, lt=1, description="ArcFace's, in radians")
-    contrast: float = Field(default=2.0, ge=0, description="weight of telling two views of a picture from all others")
+    contrast: float = Field(default=0.5, ge=0, description="weight of telling two views of a picture from all others")
     views: int | None = Field(
         default=None, ge=1, le=2, description=f"of a picture in a step; 2 where labels have under {MORE_VIEWS_BELOW:g}"
     )
@@ -105,9 +104,7 @@ class VisionConfig(BaseModel):
     max_train_s: float = Field(
         default=7200.0, gt=0, description="wall clock of all epochs together, looked at after each"
     )
-    learning_rate: float | None = Field(
-        default=None, gt=0, description=f"by default {LEARNING_RATE:g}, twice that where a picture has two views"
-    )
+    learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
     warm_up: float = Field(default=0.15, ge=0, lt=1, description="share of the steps")
     average_decay: float = Field(default=0.995, ge=0, lt=1)
@@ -134,10 +131,6 @@ class VisionConfig(BaseModel):
         if self.serve_dim is not None and self.serve_dim > self.dim:
             raise ValueError(f"serve_dim: {self.serve_dim} is beyond dim, {self.dim}")
         return self
-
-    def learning_rate_for(self, views: int) -> float:
-        """Where a picture has so many views in a step."""
-        return self.learning_rate or views * LEARNING_RATE
 
     def epochs_for(self, views: int) -> int:
         """Of so many views of pictures: FEWEST_EPOCHS to MOST_EPOCHS, for VIEWS in all where that lies between."""
