@@ -101,7 +101,7 @@ class Forecasting:
             for asked, part, last in zip(query.series, parts, origins, strict=True)
         ]
         period_days = forecaster.frequency.period_days
-        return Forecasts(query.version, series, tuple(levels), dict(forecaster.backtest), age_ms, period_days)
+        return Forecasts(query.version, series, tuple(levels), dict(forecaster.backtest), period_days, age_ms)
 
     def _parts(self, asked: AskedSeries) -> tuple[str, ...]:
         """The series asked about: one, or those of an item at all its locations."""

@@ -159,8 +159,8 @@ class Forecasts(NamedTuple):
     series: list[SeriesForecast]
     quantiles: tuple[float, ...]
     backtest: Mapping[str, float]
+    period_days: float
     view_age_ms: float = 0.0
-    period_days: float = 7.0
 
 
 class AssortmentQuery(NamedTuple):
