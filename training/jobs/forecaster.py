@@ -6,22 +6,21 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from training.contracts.atomic import new_folder
-from training.contracts.errors import InputError, Problem, nearest
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.features.calendar import country_of
 from training.features.demand import Panel
 from training.jobs.forecaster_backtest import ALL, Backtest, before_backtest, choose, earning, run_backtest
 from training.jobs.forecaster_config import ForecasterConfig
+from training.jobs.forecaster_evaluation import evaluate_bundle
 from training.jobs.forecaster_fits import BACKTEST, FINAL, MemberFits
 from training.jobs.forecaster_judging import Test, judge
 from training.jobs.forecaster_levels import reconciled as reconciled_levels
-from training.jobs.forecaster_panel import bundled_config, demand_panel
+from training.jobs.forecaster_panel import demand_panel
 from training.jobs.forecaster_pictures import pictures
 from training.jobs.forecaster_task import Task, scored_by_split, task_of
 from training.jobs.job import FitResult, Job, Report
@@ -237,34 +236,6 @@ def _said(forecaster: Forecaster, backtest: Backtest, test: Test) -> list[str]:
     if left_out := int(test.metrics.get("scale_0", 0)):
         lines.append(f"{left_out:,} series x origins have a naive error of 0 and are left out of MASE")
     return lines
-
-
-def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress()) -> dict[str, Any]:
-    """`metrics` of the bundle on the held-out periods of `shop`, and its `baselines` there."""
-    forecaster = Forecaster.load(folder)
-    config = bundled_config(folder)
-    progress.stage(f"reading {shop.path}")
-    panel = demand_panel(shop, config, forecaster.frequency)
-    _refuse_other_covariates(forecaster, panel)
-    task = task_of(_as_learnt(panel, forecaster), forecaster.horizon, config.origins)
-    test = judge(forecaster, task, progress)
-    return {"metrics": test.metrics, "baselines": test.baselines}
-
-
-def _as_learnt(panel: Panel, forecaster: Forecaster) -> Panel:
-    """With the covariates that the bundle reads, as it reads them; unknown where the shop has them no more."""
-    learnt, absent_SP = forecaster.panel, np.full(panel.demand_SP.shape, np.nan)
-    covariates = {name: panel.covariates.get(name, absent_SP) for name in learnt.covariates}
-    return replace(panel, covariates=covariates, schema=learnt.schema, logged=learnt.logged)
-
-
-def _refuse_other_covariates(forecaster: Forecaster, panel: Panel) -> None:
-    for name, covariate in forecaster.covariates.covariates.items():
-        if covariate.kind == "known_future" and name not in panel.schema.covariates and name in forecaster.usable:
-            raise InputError(
-                Problem(table="sales", column=name, problem="the bundle learnt from this covariate, the shop has none",
-                        allowed="the covariates of training", nearest=nearest(name, panel.schema.covariates))
-            )  # fmt: skip
 
 
 JOB = Job(

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.demand_shop import ITEMS, PLACES, WEEKS, sales_rows, write_shop
+from tests.demand_shop import ITEMS, PLACES, SCHEMA, WEEKS, sales_rows, write_shop
 from tests.published import with_manifest
+from training.contracts.covariates import CovariateSchema
 from training.contracts.errors import InputError
 from training.jobs.forecaster import JOB
 from training.jobs.forecaster_batch import FORECASTS, ForecastBatch, series_of_shop
@@ -116,6 +117,16 @@ def test_a_column_that_came_later_changes_no_evaluation(result: FitResult, tmp_p
     )
     folder = with_manifest(result, shop, ForecasterConfig.model_validate(QUICK), tmp_path / "bundle")
     assert JOB.evaluate(folder, shop)["metrics"]["wape"] == pytest.approx(result.metrics["wape"], rel=1e-3)
+
+
+def test_columns_that_are_gone_and_prices_of_nothing_stop_no_evaluation(result: FitResult, tmp_path: Path) -> None:
+    columns = sales_rows()
+    columns["price"][3] = 0.0
+    kept = {name: values for name, values in columns.items() if name not in ("family", "weather")}
+    schema = CovariateSchema(covariates={name: SCHEMA.covariates[name] for name in ("price", "promotion")})
+    folder = with_manifest(result, write_shop(tmp_path / "shop"), ForecasterConfig.model_validate(QUICK), tmp_path)
+    found = JOB.evaluate(folder, write_shop(tmp_path / "later", kept, schema))
+    assert found["metrics"]["wape"] == pytest.approx(result.metrics["wape"], rel=0.05)
 
 
 def test_batch_forecasts_have_a_row_for_every_series_and_period(result: FitResult, tmp_path: Path) -> None:
