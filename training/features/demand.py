@@ -124,6 +124,10 @@ class Panel:
             sold_SP=None if self.sold_SP is None else self.sold_SP[rows],
         )
 
+    def as_sold(self) -> Panel:
+        """With what was sold as its demand: what baselines and scales are counted by."""
+        return self if self.sold_SP is None else replace(self, demand_SP=self.sold_SP, sold_SP=None, censored_SP=None)
+
     def until(self, cut_S: Ints | int) -> Panel:
         """What is known at the end of period cut_S of each series: later demand and past-only covariates are gone."""
         cut_S = np.broadcast_to(np.asarray(cut_S, np.int64), (len(self),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from training.contracts.atomic import new_folder
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.features.calendar import country_of
-from training.features.demand import Panel
+from training.features.demand import Floats, Ints, Panel
 from training.jobs.forecaster_backtest import ALL, Backtest, before_backtest, choose, earning, run_backtest
 from training.jobs.forecaster_config import ForecasterConfig
 from training.jobs.forecaster_evaluation import evaluate_bundle
@@ -192,7 +193,8 @@ def _calibrated(task: Task, backtest: Backtest, plan: Plan) -> tuple[Intervals, 
     errors_RH = np.full((len(rows), task.horizon), np.nan)
     errors_RH[:, :horizon] = (backtest.actual_RH - mean_RH) / scale_RH
     scores = backtest.judged(mean_RH, rows).scores()
-    naive = backtest.judged(backtest.forecasts.get("last_value", mean_RH), rows).scores()
+    naive_RH = np.where(np.isfinite(mean_RH), _last_values(task, moments, horizon), np.nan)
+    naive = backtest.judged(naive_RH, rows).scores()
     return Intervals.fit(task.horizon, backtest.groups, errors_RH), {**scores, "naive_wape": naive["wape"]}
 
 
@@ -213,8 +215,13 @@ def _levels(
     task: Task, fitting: Fitting, backtest: Backtest, forecaster: Forecaster, test: Test
 ) -> tuple[dict[str, float], list[str]]:
     mean_RH = backtest.combined([forecaster.plan.weights(group, informed=False) for group in backtest.groups])
-    naive = np.concatenate([LastValue().forecast(task.window(origin_S)) for origin_S in task.test_origins()])
-    return reconciled_levels(task, fitting, test, backtest.actual_RH - mean_RH, naive)
+    return reconciled_levels(task, fitting, test, backtest.actual_RH - mean_RH, _last_values(task, task.test_origins()))
+
+
+def _last_values(task: Task, moments: Sequence[Ints], horizon: int | None = None) -> Floats:
+    """naive_RH of what was sold, origin by origin."""
+    sold = task.as_sold()
+    return np.concatenate([LastValue().forecast(sold.window(origin_S, horizon)) for origin_S in moments])
 
 
 def _said(forecaster: Forecaster, backtest: Backtest, test: Test) -> list[str]:

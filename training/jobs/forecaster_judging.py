@@ -16,8 +16,6 @@ from training.models.demand.scores import LEVELS, Judged, level_wapes, naive_err
 from training.models.demand.simple import LastValue, Median26, SeasonalNaive
 from training.models.forecaster import Forecaster
 
-BASELINES = ("last_value", "seasonal_naive", "median_26")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Test:
@@ -58,6 +56,7 @@ def judge(forecaster: Forecaster, task: Task, progress: Progress) -> Test:
     """Forecast from every origin of the test with what was known there."""
     actual_RH, naive_R = _came(task)
     progress.stage("evaluation on test", task.origins)
+    sold = task.as_sold()
     means, quantiles, groups = [], [], []
     members: dict[str, list[Floats]] = {name: [] for name in forecaster.members}
     baselines: dict[str, Member] = {rule.name: rule for rule in (LastValue(), SeasonalNaive(), Median26())}
@@ -66,6 +65,7 @@ def judge(forecaster: Forecaster, task: Task, progress: Progress) -> Test:
     order = tuple(sorted(levels))
     for origin_S in task.test_origins():
         window = task.window(origin_S)
+        seen = window if sold is task else sold.window(origin_S)
         mean_SH, _ = forecaster.means(window, [False] * len(window))
         mean_SH[~np.isfinite(window.demand_ST).any(1)] = 0.0  # by the contract's definition of the metrics
         means.append(mean_SH)
@@ -74,24 +74,26 @@ def judge(forecaster: Forecaster, task: Task, progress: Progress) -> Test:
         for name, member in forecaster.members.items():
             members[name].append(member.forecast(window))
         for name, rule in baselines.items():
-            ruled[name].append(rule.forecast(window))
+            ruled[name].append(rule.forecast(seen))
         progress.advance()
     series_R = np.tile(np.arange(len(task.panel)), task.origins)
     all_levels_RQH = np.concatenate(quantiles)
     eighty = [order.index(level) for level in LEVELS]
     own = Judged(actual_RH, np.concatenate(means), naive_R, all_levels_RQH[:, eighty])
-    told = {name: np.concatenate(parts) for name, parts in {**ruled, **members}.items()}
 
     def whole(judged: Judged) -> dict[str, float]:
         return {**judged.scores(), **level_wapes(task.panel, actual_RH, judged.mean_RH, series_R)}
 
-    judgements = {name: Judged(actual_RH, mean_RH, naive_R) for name, mean_RH in told.items()}
+    def judged(parts: Mapping[str, list[Floats]]) -> dict[str, Judged]:
+        return {name: Judged(actual_RH, np.concatenate(said), naive_R) for name, said in parts.items()}
+
+    compared = judged(ruled)
     return Test(
         metrics=whole(own),
-        baselines={name: whole(judgements[name]) for name in BASELINES},
-        members={name: judgements[name].scores() for name in members},
-        by_group=_by_group({"ensemble": own, **{name: judgements[name] for name in BASELINES}}, groups),
-        by_step={"ensemble": _by_step(own), **{name: _by_step(judgements[name]) for name in BASELINES}},
+        baselines={name: whole(one) for name, one in compared.items()},
+        members={name: one.scores() for name, one in judged(members).items()},
+        by_group=_by_group({"ensemble": own, **compared}, groups),
+        by_step={name: _by_step(one) for name, one in {"ensemble": own, **compared}.items()},
         reached={
             level: float((actual_RH <= all_levels_RQH[:, place])[np.isfinite(actual_RH)].mean())
             for place, level in enumerate(order)

@@ -52,6 +52,12 @@ class Task:
         backs = np.unique(np.linspace(0, span, count).astype(int))[::-1] if count > 1 else np.array([0])
         return [self.cut_S - horizon - int(back) for back in backs], horizon
 
+    def as_sold(self) -> Task:
+        """As the contract's baselines see it: without recovered stock-outs."""
+        if self.panel.sold_SP is None:
+            return self
+        return replace(self, panel=self.panel.as_sold(), visible=self.visible.as_sold())
+
     def window(self, origin_S: Ints, horizon: int | None = None) -> Window:
         """What is visible at an origin; a past that lacks a required covariate is no reason to stop."""
         window = self.panel.window(origin_S, length=self.memory, horizon=horizon or self.horizon)

@@ -5,13 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
 
-from tests.demand_shop import WEEKS, sales_rows, write_shop
+from tests.demand_shop import START, WEEKS, sales_rows, write_shop
 from training.contracts.shop import Shop
-from training.jobs.forecaster import JOB
+from training.features.sales_panel import read_panel
+from training.jobs.forecaster import JOB, _calibrated
+from training.jobs.forecaster_backtest import Backtest
 from training.jobs.forecaster_config import ForecasterConfig
 from training.jobs.forecaster_task import Task, task_of
 from training.jobs.job import FitResult, LocalReport
+from training.models.forecaster import Plan
 
 RULES = ForecasterConfig(horizon=4, members=("last_value", "median_26"), covariate_control=False)
 
@@ -47,3 +53,42 @@ def test_only_observed_rows_of_the_split_are_held_out(tmp_path: Path) -> None:
     assert task.horizon == 3
     assert (task.cut_S == task.panel.end - 4).all()
     assert np.isfinite(task.actual(task.cut_S)).all()
+
+
+def test_baselines_and_scales_are_counted_by_what_was_sold(tmp_path: Path) -> None:
+    """Every other week a shelf of 10 sells out; the week before the test is one of those."""
+    shop = write_shop(tmp_path / "shop", sales_rows(items=2))
+    sales = shop.table("sales").to_pylist()
+    rows = []
+    for row in sales:
+        low = (row["timestamp"] - START).days // 7 % 2 == (WEEKS - 5) % 2
+        row["demand"] = row["demand"] and min(row["demand"], 10.0 if low else np.inf)
+        rows.append({**{name: row[name] for name in ("item_id", "location", "timestamp")},
+                     "on_hand": 10.0 if low else 1e6})  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(sales), shop.path / "sales.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), shop.path / "inventory.parquet")
+    result = trained(Shop(shop.path), tmp_path)
+    sold_SP = read_panel(Shop(shop.path)).demand_SP[:, :WEEKS]
+    came_SH, scale_S = sold_SP[:, -4:], np.abs(np.diff(sold_SP[:, :-4], axis=1)).mean(1)
+    for name, said_S in (("last_value", sold_SP[:, -5]), ("median_26", np.median(sold_SP[:, -30:-4], axis=1))):
+        error_SH = np.abs(came_SH - said_S[:, None])
+        assert result.baselines[name]["wape"] == pytest.approx(error_SH.sum() / came_SH.sum())
+        assert result.baselines[name]["mase"] == pytest.approx((error_SH / scale_S[:, None]).mean())
+    assert any("sold out" in note for note in result.notes)
+
+
+def test_the_last_value_is_compared_on_the_rows_that_the_mixture_answered(tmp_path: Path) -> None:
+    """A slow member is asked of three series, and misses nothing."""
+    task = task_in(write_shop(tmp_path, sales_rows(items=2)))
+    (origin_S,), horizon = task.backtest(1)
+    actual_RH = task.visible.actual(origin_S, horizon)
+    asked_RH = np.where(np.arange(len(actual_RH))[:, None] < 3, actual_RH, np.nan)
+    rows = np.arange(len(actual_RH))
+    backtest = Backtest(
+        {"slow": asked_RH}, actual_RH, np.ones(len(rows)), ["level"] * len(rows), rows, {"slow": frozenset()}, horizon
+    )
+    _, scores = _calibrated(task, backtest, Plan(chosen={"all": {"slow": 1.0}}, informed={}))
+    last_S = task.panel.demand_SP[rows, origin_S - task.panel.first]
+    error = np.abs(actual_RH - last_S[:, None])[:3].sum()
+    assert scores["wape"] == 0.0
+    assert scores["naive_wape"] == pytest.approx(error / actual_RH[:3].sum())

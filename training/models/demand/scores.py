@@ -58,8 +58,8 @@ class Judged:
 
 
 def naive_error(panel: Panel, origin_S: np.ndarray) -> Floats:
-    """scale_S: mean absolute step between neighbours that are known, up to each origin; 0 without any."""
-    demand_SP = panel.until(origin_S).demand_SP
+    """scale_S: mean absolute step of what was sold between neighbours that are known, up to each origin; 0 without."""
+    demand_SP = panel.as_sold().until(origin_S).demand_SP
     scale_S = np.zeros(len(panel))
     for row, history_P in enumerate(demand_SP):
         known = history_P[np.isfinite(history_P)]
