@@ -27,7 +27,7 @@ from training.jobs.relayed_progress import ProgressFile, shown
 
 RESULT_FILE, PROGRESS_FILE, FAULT_FILE = "result.json", "progress.jsonl", "fault.json"
 WORKER_FAILURES = 3
-BLOCK_SERIES = 250
+BLOCK_SERIES, BLOCKS_A_CPU = 250, 2
 LONGEST_STEP_S = 6 * 3600
 """The other workers wait while the first fits or judges alone; torch's own half an hour is too short for that."""
 
@@ -50,14 +50,24 @@ class RayReport:
         kept = ray.train.get_checkpoint()
         return None if kept is None else _local(kept)
 
+    @staticmethod
     def blocks(
-        self, fit_block: Callable[[Sequence[Any], int], list[Any]], histories: Sequence[Any], season: int
+        fit_block: Callable[[Sequence[Any], int], list[Any]], histories: Sequence[Any], season: int
     ) -> list[Any]:
-        """A Ray task for each block of series; the worker waits meanwhile, so that none asks for a processor itself."""
+        """A Ray task for each block of series, BLOCKS_A_CPU at a time for each processor of the cluster.
+
+        The worker waits meanwhile, so that none asks for a processor itself.
+        """
         task = ray.remote(num_cpus=0)(fit_block)
-        starts = range(0, len(histories), BLOCK_SERIES)
-        waiting = [task.remote(list(histories[start : start + BLOCK_SERIES]), season) for start in starts]
-        return [fitted for block in waiting for fitted in ray.get(block)]
+        most = max(1, int(BLOCKS_A_CPU * ray.cluster_resources().get("CPU", 1)))
+        asked: list[Any] = []
+        running: list[Any] = []
+        for start in range(0, len(histories), BLOCK_SERIES):
+            if len(running) >= most:
+                _, running = ray.wait(running, num_returns=1)
+            asked.append(task.remote(list(histories[start : start + BLOCK_SERIES]), season))
+            running.append(asked[-1])
+        return [fitted for block in asked for fitted in ray.get(block)]
 
     @staticmethod
     def mapped(blocks: Sequence[pa.Table], made: type, arguments: Sequence[Any]) -> Iterator[pa.Table]:
