@@ -24,8 +24,12 @@ def reconciled(
     hierarchy = Hierarchy.of(task.panel.series)
     if len(hierarchy.nodes) < 2:
         return {}, []
-    upper = replace(task, panel=hierarchy.panel(task.panel), visible=hierarchy.panel(task.visible),
-                    cut_S=np.full(len(hierarchy.nodes), int(task.cut_S.max())), held_out_SP=None)  # fmt: skip
+    cuts = _cuts(task)
+    if len(cuts) > 1:
+        return {}, ["the series are held out from different periods on: no sums above them are forecast"]
+    cut_N = np.full(len(hierarchy.nodes), cuts[0])
+    upper = replace(task, panel=hierarchy.panel(task.panel), visible=hierarchy.panel(task.visible).until(cut_N),
+                    cut_S=cut_N, held_out_SP=None)  # fmt: skip
     variance_S = _variance(errors_RH.reshape(-1, len(task.panel), errors_RH.shape[1]).transpose(1, 0, 2))
     variance_N = _upper_variance(upper, fitting)
     rule = SeasonalMean.fit(replace(fitting, panel=upper.visible, cut_S=upper.cut_S))
@@ -36,7 +40,7 @@ def reconciled(
     for place, origin_S in enumerate(task.test_origins()):
         actual_SH = task.actual(origin_S)
         known_SH = np.isfinite(actual_SH)
-        said_NH = rule.forecast(upper.window(np.full(len(hierarchy.nodes), int(origin_S.max()))))
+        said_NH = rule.forecast(upper.window(cut_N + place))
         fixed_SH, sums_NH = hierarchy.reconcile(own_parts[place], said_NH, variance_S, variance_N)
         worst = max(worst, float(np.abs(hierarchy.sums(fixed_SH) - sums_NH).max()))
         told["series"].append(np.where(known_SH, np.abs(fixed_SH - actual_SH), 0.0))
@@ -44,6 +48,12 @@ def reconciled(
                                 ("actual", actual_SH)):  # fmt: skip
             told[name].append(hierarchy.sums(np.where(known_SH, values_SH, 0.0)))
     return _scores(hierarchy, told, test, worst)
+
+
+def _cuts(task: Task) -> Ints:
+    """The last periods before what may be scored, those of series of which nothing may left out."""
+    scored_S = np.isfinite(task.actual(task.cut_S)).any(1)
+    return np.unique(task.cut_S[scored_S]) if scored_S.any() else np.unique(task.cut_S)
 
 
 def _scores(
@@ -76,9 +86,10 @@ def _upper_variance(upper: Task, fitting: Fitting) -> Floats:
 
 
 def _variance(errors_SOH: Floats) -> Floats:
-    """Mean square error of each row over origins and steps; that of all where a row has none."""
+    """Mean square error of each row over origins and steps; the mean of the others' where a row has none."""
     known = np.isfinite(errors_SOH)
     count_S: Ints = known.sum((1, 2))
     square_S = np.where(known, errors_SOH, 0.0) ** 2
     mean_S = square_S.sum((1, 2)) / np.maximum(count_S, 1)
-    return np.asarray(np.where(count_S > 0, mean_S, mean_S.mean()))
+    told = count_S > 0
+    return np.asarray(np.where(told, mean_S, mean_S[told].mean() if told.any() else 1.0))

@@ -65,10 +65,18 @@ class Task:
 
 
 def task_of(panel: Panel, horizon: int | None, origins: int) -> Task:
-    """Held out: the split's test rows, else the last periods. Raises InputError where the history is too short."""
+    """Held out: the split's test rows, else the last periods.
+
+    Raises InputError where the history is too short, and for rolling origins beside a split.
+    """
     memory = int(np.clip(MEMORY_SEASONS * panel.frequency.season, LEAST_MEMORY, LONGEST_MEMORY))
     memory = min(memory, panel.demand_SP.shape[1])
     if (test_SP := scored_by_split(panel)) is not None:
+        if origins > 1:
+            raise InputError(
+                Problem(field="origins", problem="the sales' split says what is held out, from one origin",
+                        found=str(origins), allowed="1, or sales without test rows")
+            )  # fmt: skip
         return _split_task(panel, test_SP, horizon, memory)
     length = panel.end - panel.first
     wanted = horizon or max(1, min(HORIZONS[panel.frequency.unit], length // 5))

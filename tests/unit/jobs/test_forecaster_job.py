@@ -129,6 +129,15 @@ def test_columns_that_are_gone_and_prices_of_nothing_stop_no_evaluation(result: 
     assert found["metrics"]["wape"] == pytest.approx(result.metrics["wape"], rel=0.05)
 
 
+def test_a_split_of_the_shop_decides_what_its_evaluation_holds_out(result: FitResult, tmp_path: Path) -> None:
+    columns = sales_rows()
+    ends = columns["timestamp"][0] + timedelta(weeks=WEEKS - HORIZON)
+    columns["split"] = ["test" if moment >= ends else "train" for moment in columns["timestamp"]]
+    folder = with_manifest(result, write_shop(tmp_path / "shop"), ForecasterConfig.model_validate(QUICK), tmp_path)
+    found = JOB.evaluate(folder, write_shop(tmp_path / "split", columns))
+    assert found["metrics"]["wape"] == pytest.approx(result.metrics["wape"], rel=0.3)
+
+
 def test_batch_forecasts_have_a_row_for_every_series_and_period(result: FitResult, tmp_path: Path) -> None:
     shop = write_shop(tmp_path / "shop")
     folder = with_manifest(result, shop, ForecasterConfig.model_validate(QUICK), tmp_path / "bundle")

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.demand_shop import START, WEEKS, sales_rows, write_shop
+from training.contracts.errors import InputError
 from training.contracts.shop import Shop
 from training.features.sales_panel import read_panel
 from training.jobs.forecaster import JOB, _calibrated
@@ -92,3 +93,9 @@ def test_the_last_value_is_compared_on_the_rows_that_the_mixture_answered(tmp_pa
     error = np.abs(actual_RH - last_S[:, None])[:3].sum()
     assert scores["wape"] == 0.0
     assert scores["naive_wape"] == pytest.approx(error / actual_RH[:3].sum())
+
+
+def test_rolling_origins_beside_a_split_are_refused(tmp_path: Path) -> None:
+    shop = contest_shop(tmp_path, observed=3)
+    with pytest.raises(InputError, match=r"origins: the sales' split says what is held out.*found 5"):
+        task_in(shop, RULES.model_copy(update={"origins": 5}))
