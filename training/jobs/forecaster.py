@@ -220,8 +220,8 @@ def _levels(
 
 def _last_values(task: Task, moments: Sequence[Ints], horizon: int | None = None) -> Floats:
     """naive_RH of what was sold, origin by origin."""
-    sold = task.as_sold()
-    return np.concatenate([LastValue().forecast(sold.window(origin_S, horizon)) for origin_S in moments])
+    plain = task.for_baselines()
+    return np.concatenate([LastValue().forecast(plain.window(origin_S, horizon)) for origin_S in moments])
 
 
 def _said(forecaster: Forecaster, backtest: Backtest, test: Test) -> list[str]:

@@ -56,7 +56,7 @@ def judge(forecaster: Forecaster, task: Task, progress: Progress) -> Test:
     """Forecast from every origin of the test with what was known there."""
     actual_RH, naive_R = _came(task)
     progress.stage("evaluation on test", task.origins)
-    sold = task.as_sold()
+    plain = task.for_baselines()
     means, quantiles, groups = [], [], []
     members: dict[str, list[Floats]] = {name: [] for name in forecaster.members}
     baselines: dict[str, Member] = {rule.name: rule for rule in (LastValue(), SeasonalNaive(), Median26())}
@@ -65,7 +65,7 @@ def judge(forecaster: Forecaster, task: Task, progress: Progress) -> Test:
     order = tuple(sorted(levels))
     for origin_S in task.test_origins():
         window = task.window(origin_S)
-        seen = window if sold is task else sold.window(origin_S)
+        seen = plain.window(origin_S)
         mean_SH, _ = forecaster.means(window, [False] * len(window))
         mean_SH[~np.isfinite(window.demand_ST).any(1)] = 0.0  # by the contract's definition of the metrics
         means.append(mean_SH)

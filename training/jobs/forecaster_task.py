@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from training.contracts.covariates import CovariateSchema
 from training.contracts.errors import InputError, Problem
 from training.features.demand import Bools, Floats, Ints, Panel, Window, fill
 
@@ -52,11 +53,12 @@ class Task:
         backs = np.unique(np.linspace(0, span, count).astype(int))[::-1] if count > 1 else np.array([0])
         return [self.cut_S - horizon - int(back) for back in backs], horizon
 
-    def as_sold(self) -> Task:
-        """As the contract's baselines see it: without recovered stock-outs."""
-        if self.panel.sold_SP is None:
-            return self
-        return replace(self, panel=self.panel.as_sold(), visible=self.visible.as_sold())
+    def for_baselines(self) -> Task:
+        """As the contract's baselines see it: all that was sold, stock-outs not recovered, no covariates."""
+        panel, visible = (
+            replace(of.as_sold(), covariates={}, schema=CovariateSchema()) for of in (self.panel, self.visible)
+        )
+        return replace(self, panel=panel, visible=visible, memory=panel.demand_SP.shape[1])
 
     def window(self, origin_S: Ints, horizon: int | None = None) -> Window:
         """What is visible at an origin; a past that lacks a required covariate is no reason to stop."""

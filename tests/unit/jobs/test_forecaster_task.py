@@ -99,3 +99,17 @@ def test_rolling_origins_beside_a_split_are_refused(tmp_path: Path) -> None:
     shop = contest_shop(tmp_path, observed=3)
     with pytest.raises(InputError, match=r"origins: the sales' split says what is held out.*found 5"):
         task_in(shop, RULES.model_copy(update={"origins": 5}))
+
+
+def test_baselines_remember_what_a_window_forgets(tmp_path: Path) -> None:
+    """Of one series only the first half year is known, and 3 weeks of the last 4."""
+    columns = sales_rows(weeks=220, items=1)
+    for week in range(26, 217):
+        columns["demand"][week] = None
+    shop = write_shop(tmp_path / "shop", columns)
+    result, task = trained(shop, tmp_path), task_in(shop)
+    assert task.memory < 180
+    demand_SP = task.panel.demand_SP[:, :220]
+    said_S, came_SH = np.array([demand_SP[0, 25], *demand_SP[1:, -5]]), demand_SP[:, -4:]
+    error = np.nansum(np.abs(came_SH - said_S[:, None]))
+    assert result.baselines["last_value"]["wape"] == pytest.approx(error / np.nansum(came_SH))
