@@ -26,7 +26,7 @@ def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress
     panel = demand_panel(shop, config, forecaster.frequency)
     _refuse_other_covariates(forecaster, panel)
     origins = config.origins if scored_by_split(panel) is None else 1
-    task = task_of(_as_learnt(panel, forecaster), forecaster.horizon, origins)
+    task = task_of(_as_learnt(panel, forecaster), None, origins, steps=forecaster.horizon)
     test = judge(forecaster, task, progress)
     return {"metrics": test.metrics, "baselines": test.baselines}
 

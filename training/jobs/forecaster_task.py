@@ -18,6 +18,9 @@ BACKTEST_SHARE, SPAN_SHARE = 4, 8
 LONG_SEASONS, FEW_PERIODS = 3, 15
 """A history of fewer seasons is needed for fitting: its backtest spans this many periods, or has one origin."""
 
+MOST_REACH = 2
+"""Of the horizon: how far the held-out periods may reach where nothing sells between, as on closed days."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -66,10 +69,11 @@ class Task:
         return fill(window, self.panel.schema.without_required())
 
 
-def task_of(panel: Panel, horizon: int | None, origins: int) -> Task:
-    """Held out: the split's test rows, else the last periods.
+def task_of(panel: Panel, horizon: int | None, origins: int, *, steps: int | None = None) -> Task:
+    """Held out: the split's test rows, else the last `horizon` periods in which anything was observed.
 
-    Raises InputError where the history is too short, and for rolling origins beside a split.
+    As many steps ahead as these reach, or `steps`. Raises InputError where the history is too short, and for rolling
+    origins beside a split.
     """
     memory = int(np.clip(MEMORY_SEASONS * panel.frequency.season, LEAST_MEMORY, LONGEST_MEMORY))
     memory = min(memory, panel.demand_SP.shape[1])
@@ -79,9 +83,11 @@ def task_of(panel: Panel, horizon: int | None, origins: int) -> Task:
                 Problem(field="origins", problem="the sales' split says what is held out, from one origin",
                         found=str(origins), allowed="1, or sales without test rows")
             )  # fmt: skip
-        return _split_task(panel, test_SP, horizon, memory)
+        return _split_task(panel, test_SP, steps or horizon, memory)
+    observed_P = np.flatnonzero(np.isfinite(panel.demand_SP).any(0))
     length = panel.end - panel.first
-    wanted = horizon or max(1, min(HORIZONS[panel.frequency.unit], length // 5))
+    held_out = horizon or max(1, min(HORIZONS[panel.frequency.unit], len(observed_P) // 5))
+    wanted = steps or _reach(observed_P, length, held_out)
     if length < wanted + origins + 1:
         raise InputError(
             Problem(field="horizon", problem="the history is too short for this horizon and number of origins",
@@ -90,6 +96,13 @@ def task_of(panel: Panel, horizon: int | None, origins: int) -> Task:
         )  # fmt: skip
     cut_S = np.full(len(panel), panel.end - 1 - wanted - (origins - 1), np.int64)
     return Task(panel, panel.until(cut_S), cut_S, wanted, origins, memory, None)
+
+
+def _reach(observed_P: Ints, length: int, held_out: int) -> int:
+    """Periods at the end of `length` among which are the last `held_out` observed ones."""
+    if held_out >= len(observed_P):
+        return held_out
+    return min(length - int(observed_P[-held_out]), MOST_REACH * held_out)
 
 
 def scored_by_split(panel: Panel) -> Bools | None:

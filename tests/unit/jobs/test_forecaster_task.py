@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.demand_shop import START, WEEKS, sales_rows, write_shop
+from tests.published import with_manifest
+from training.contracts.covariates import CovariateSchema
 from training.contracts.errors import InputError
 from training.contracts.shop import Shop
 from training.features.sales_panel import read_panel
@@ -18,7 +22,7 @@ from training.jobs.forecaster_backtest import Backtest
 from training.jobs.forecaster_config import ForecasterConfig
 from training.jobs.forecaster_task import Task, task_of
 from training.jobs.job import FitResult, LocalReport
-from training.models.forecaster import Plan
+from training.models.forecaster import Forecaster, Plan
 
 RULES = ForecasterConfig(horizon=4, members=("last_value", "median_26"), covariate_control=False)
 
@@ -113,3 +117,19 @@ def test_baselines_remember_what_a_window_forgets(tmp_path: Path) -> None:
     said_S, came_SH = np.array([demand_SP[0, 25], *demand_SP[1:, -5]]), demand_SP[:, -4:]
     error = np.nansum(np.abs(came_SH - said_S[:, None]))
     assert result.baselines["last_value"]["wape"] == pytest.approx(error / np.nansum(came_SH))
+
+
+def test_of_a_shop_that_closes_at_weekends_the_last_open_days_are_held_out(tmp_path: Path) -> None:
+    days = [START + timedelta(days=day) for day in range(200)]
+    days = [day for day in days if day.weekday() < 5]
+    sold = [float(day.day) for day in days]
+    columns: dict[str, list[Any]] = {"series_id": ["a"] * len(days), "timestamp": days, "demand": sold}
+    shop = write_shop(tmp_path / "shop", columns, CovariateSchema())
+    config = RULES.model_copy(update={"horizon": 10})
+    task = task_in(shop, config)
+    actual_SH = task.actual(task.cut_S)
+    np.testing.assert_array_equal(actual_SH[np.isfinite(actual_SH)], sold[-10:])
+    result = trained(shop, tmp_path, config)
+    assert Forecaster.load(result.folder).horizon == task.horizon == 14
+    found = JOB.evaluate(with_manifest(result, shop, config, tmp_path), shop)
+    assert found["metrics"]["wape"] == pytest.approx(result.metrics["wape"])
