@@ -19,6 +19,8 @@ MONTHS = {"month": 1, "quarter": 3, "year": 12}
 SEASON = {"hour": 24, "day": 7, "week": 52, "month": 12, "quarter": 4, "year": 1}
 MIXED_SHARE = 0.05
 """Of the steps between rows that may be no whole number of periods before the frequencies count as mixed."""
+LEAST_STEPS = 8
+"""Between rows, before their length is held to be meant."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class Frequency:
 def frequency_of(timestamps_us: Ints, series: Ints) -> Frequency:
     """The frequency of rows sorted by series and time; raises InputError where frequencies are mixed.
 
-    The commonest step between neighbours of a series decides; gaps are whole multiples of it.
+    The commonest step between neighbours of a series decides; gaps are whole multiples of it. A step of several units,
+    as a fortnight, is refused: a forecast of each single unit would be too high.
     """
     steps_us = np.diff(timestamps_us)[np.diff(series) == 0]
     steps_us = steps_us[steps_us > 0]
@@ -79,6 +82,7 @@ def frequency_of(timestamps_us: Ints, series: Ints) -> Frequency:
         _refuse_mixed(steps_us, FIXED_US[unit], unit)
     elif float(np.mean(steps_us < (FIXED_US["day"] * 27 * MONTHS[unit]))) > MIXED_SHARE:
         raise _mixed(unit, int(steps_us.min()))
+    _refuse_multiples(np.diff(frequency.period(timestamps_us))[np.diff(series) == 0], unit)
     return frequency
 
 
@@ -99,6 +103,19 @@ def _refuse_mixed(steps_us: Ints, period_us: int, unit: Unit) -> None:
     broken &= np.minimum(steps_us % period_us, period_us - steps_us % period_us) > (HOUR_US if unit != "hour" else 0)
     if float(broken.mean()) > MIXED_SHARE:
         raise _mixed(unit, int(steps_us[broken][0]))
+
+
+def _refuse_multiples(steps: Ints, unit: Unit) -> None:
+    """Where nearly all of many steps are multiples of the commonest one, and that is no single unit."""
+    if len(steps) < LEAST_STEPS:
+        return
+    values, counts = np.unique(steps, return_counts=True)
+    usual = int(values[counts.argmax()])
+    if usual > 1 and float(np.mean(steps % usual != 0)) <= MIXED_SHARE:
+        raise InputError(
+            Problem(table="sales", column="timestamp", problem="not a frequency that can be forecast",
+                    found=f"a row every {usual} {unit}s", allowed=f"a row every {', '.join(SEASON)}")
+        )  # fmt: skip
 
 
 def _mixed(unit: Unit, step_us: int) -> InputError:

@@ -60,7 +60,7 @@ def test_mixed_frequencies_are_refused() -> None:
 )
 def test_frequency_and_back(unit: str, step: timedelta) -> None:
     times = moments_us(*(datetime(2024, 3, 7, 5, tzinfo=UTC) + place * step for place in range(9)))
-    frequency = frequency_of(times, np.zeros(9))
+    frequency = frequency_of(times, np.zeros(9, np.int64))
     assert frequency.unit == unit
     assert np.array_equal(frequency.timestamp_us(frequency.period(times)), times)
 
@@ -70,9 +70,26 @@ def test_periods_have_a_length(unit: Unit, days: float) -> None:
     assert Frequency(unit).period_days == pytest.approx(days)
 
 
+@pytest.mark.parametrize(
+    ("step", "found"),
+    [(timedelta(weeks=2), "2 weeks"), (timedelta(hours=4), "4 hours"), (timedelta(days=3), "3 days"),
+     (timedelta(days=61), "2 months")],
+)  # fmt: skip
+def test_steps_of_several_units_are_refused(step: timedelta, found: str) -> None:
+    times = moments_us(*(datetime(2024, 1, 3, tzinfo=UTC) + place * step for place in range(13)))
+    with pytest.raises(InputError, match=rf"found a row every {found}; allowed a row every hour, day, week, month"):
+        frequency_of(times, np.zeros(13, np.int64))
+
+
+def test_weeks_without_rows_are_no_other_frequency() -> None:
+    weeks = np.cumsum([2, 2, 2, 1, 2, 4, 2, 1, 2, 2, 3])
+    times = moments_us(*(datetime(2024, 1, 1, tzinfo=UTC) + timedelta(weeks=int(week)) for week in weeks))
+    assert frequency_of(times, np.zeros(len(times), np.int64)).unit == "week"
+
+
 def test_months_start_with_months() -> None:
     times = moments_us(*(datetime(2023 + month // 12, month % 12 + 1, 1, tzinfo=UTC) for month in range(20)))
-    frequency = frequency_of(times, np.zeros(20))
+    frequency = frequency_of(times, np.zeros(20, np.int64))
     assert frequency.unit == "month"
     assert np.array_equal(np.diff(frequency.period(times)), np.ones(19))
     assert np.array_equal(frequency.timestamp_us(frequency.period(times)), times)
@@ -81,7 +98,7 @@ def test_months_start_with_months() -> None:
 def test_summer_time_is_no_other_period() -> None:
     zone = ZoneInfo("Europe/Berlin")
     days = moments_us(*(datetime(2024, 3, 25, tzinfo=zone) + timedelta(days=step) for step in range(14)))
-    periods = frequency_of(days, np.zeros(14)).period(days)
+    periods = frequency_of(days, np.zeros(14, np.int64)).period(days)
     assert np.array_equal(np.diff(periods), np.ones(13))
 
 
