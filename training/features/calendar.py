@@ -35,8 +35,8 @@ def calendar_features(periods_N: Ints, frequency: Frequency, country: str | None
 
 
 def _calendar(periods_U: Ints, frequency: Frequency, country: str | None) -> dict[str, Floats]:
-    start_D = frequency.timestamp_us(periods_U) // DAY_US
-    stop_D = np.maximum(frequency.timestamp_us(periods_U + 1) // DAY_US, start_D + 1)
+    start_D = _first_day(periods_U, frequency)
+    stop_D = np.maximum(_first_day(periods_U + 1, frequency), start_D + 1)
     days = start_D.astype("datetime64[D]")
     year_start = days.astype("datetime64[Y]").astype("datetime64[D]")
     years = days.astype("datetime64[Y]").astype(int) + 1970
@@ -52,6 +52,12 @@ def _calendar(periods_U: Ints, frequency: Frequency, country: str | None) -> dic
     if frequency.unit == "hour":
         features["hour"] = (frequency.timestamp_us(periods_U) // FIXED_US["hour"] % 24).astype(float)
     return features
+
+
+def _first_day(periods_U: Ints, frequency: Frequency) -> Ints:
+    """The date that each period begins with; a midnight of any time zone, in UTC, is nearest to its own date's."""
+    nearest_us = 0 if frequency.unit == "hour" else DAY_US // 2
+    return (frequency.timestamp_us(periods_U) + nearest_us) // DAY_US
 
 
 def easter_days(years: Ints) -> Ints:

@@ -142,6 +142,16 @@ def test_holidays_fall_into_their_weeks() -> None:
     assert calendar_features(week, monday, "US")["holidays"].tolist() == [1.0, 0.0]
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Los_Angeles", "Asia/Tokyo", "UTC"])
+def test_days_have_the_date_of_the_shops_own_midnight(zone: str) -> None:
+    start = datetime(2025, 12, 23, tzinfo=ZoneInfo(zone))
+    days = moments_us(*(start + timedelta(days=day) for day in range(6)))
+    frequency = frequency_of(days, np.zeros(6, np.int64))
+    facts = calendar_features(frequency.period(days), frequency, "DE")
+    assert facts["holidays"].tolist() == [0, 0, 1, 1, 0, 0]
+    assert facts["weekday"].tolist() == [1, 2, 3, 4, 5, 6]
+
+
 def test_sold_out_weeks_are_raised_to_those_before_and_still_judged_as_sold(tmp_path: Path) -> None:
     panel = small_panel(tmp_path)
     censored_SP = np.zeros(panel.demand_SP.shape, np.bool_)
