@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from training.features.demand import SeriesTable
+from training.models.demand.boosted import _plain
 from training.models.demand.hierarchy import Hierarchy
 from training.models.demand.intervals import Intervals
 from training.models.demand.scores import Judged
@@ -105,3 +106,7 @@ def test_scores_by_hand() -> None:
     assert scores["pinball"] == pytest.approx(
         np.mean([0.1 * 3, 0.1 * 1, 0.1 * 3, 0.5 * 2, 0.0, 0.5 * 2, 0.1 * 1, 0.1 * 3, 0.1 * 1])
     )
+
+
+def test_columns_whose_names_are_alike_are_told_apart() -> None:
+    assert _plain(["past:x a", "past:x-a", "lag1"]) == ["past_x_a", "past_x_a__1", "lag1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -65,9 +66,10 @@ class Boosted:
         unread = _unread(fitting, features.names)
         names = [name for name in features.names if name not in unread]
         values_NF = values_NF[:, [name not in unread for name in features.names]]
+        plain = _plain(names)
         dataset = lightgbm.Dataset(
-            values_NF, target_N, weight=weight_N / weight_N.mean(), feature_name=_plain(names),
-            categorical_feature=[_plain([n])[0] for n in names if n.startswith("code:")],
+            values_NF, target_N, weight=weight_N / weight_N.mean(), feature_name=plain,
+            categorical_feature=[told for name, told in zip(names, plain, strict=True) if name.startswith("code:")],
         )  # fmt: skip
         leaf = int(np.clip(len(target_N) // LEAF_SHARE, 10, 200))
         own = {"num_threads": fitting.threads, "seed": fitting.seed, "min_data_in_leaf": leaf}
@@ -188,6 +190,7 @@ def _like_the_future(
     ]
 
 
-def _plain(names: tuple[str, ...] | list[str]) -> list[str]:
-    """Names as LightGBM's text format takes them."""
-    return ["".join(letter if letter.isalnum() else "_" for letter in name) for name in names]
+def _plain(names: Sequence[str]) -> list[str]:
+    """Names as LightGBM's text format takes them, each another."""
+    plain = ["".join(letter if letter.isalnum() else "_" for letter in name) for name in names]
+    return [name if name not in plain[:place] else f"{name}__{place}" for place, name in enumerate(plain)]
