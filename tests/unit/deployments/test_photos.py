@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -13,23 +13,54 @@ from deployments import photos
 from deployments.photos import PhotoReader
 from training.features.images import Picture
 
+PICTURE = np.zeros((1, 1, 3), np.uint8)
+PATIENCE_S = 30
 
-@pytest.mark.parametrize(("pixels", "at_once"), [(photos.LARGE_PIXELS, 2), (photos.LARGE_PIXELS + 1, 1)])
-def test_readers_share_the_place_for_a_large_photo(monkeypatch: pytest.MonkeyPatch, pixels: int, at_once: int) -> None:
-    decoding, most, counting = 0, 0, threading.Lock()
 
-    def decode(data: bytes) -> Picture:
-        nonlocal decoding, most
-        with counting:
-            decoding += 1
-            most = max(most, decoding)
-        time.sleep(0.2)
-        with counting:
-            decoding -= 1
-        return np.zeros((1, 1, 3), np.uint8)
+class Place:
+    """A lock that tells when somebody has to wait for it."""
+
+    def __init__(self) -> None:
+        self._lock, self.awaited = threading.Lock(), threading.Event()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self.awaited.set()
+            self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def read_by_two(monkeypatch: pytest.MonkeyPatch, pixels: int, decode: Callable[[], None]) -> list[object]:
+    """What two readers answer that are asked for a photo of so many pixels at once."""
+
+    def opened(_: bytes) -> Picture:
+        decode()
+        return PICTURE
 
     monkeypatch.setattr(photos, "picture_pixels", lambda _: pixels)
-    monkeypatch.setattr(photos, "open_picture", decode)
+    monkeypatch.setattr(photos, "open_picture", opened)
     with ThreadPoolExecutor(2) as askers:
-        list(askers.map(lambda reader: reader.read(b""), [PhotoReader(threads=1), PhotoReader(threads=1)]))
-    assert most == at_once
+        return list(askers.map(lambda reader: reader.read(b""), [PhotoReader(threads=1), PhotoReader(threads=1)]))
+
+
+def test_small_photos_are_decoded_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    both_inside = threading.Barrier(2, timeout=PATIENCE_S)
+    answers = read_by_two(monkeypatch, photos.LARGE_PIXELS, lambda: both_inside.wait() and None)
+    assert [answer is PICTURE for answer in answers] == [True, True]
+
+
+def test_readers_share_the_place_for_a_large_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that decodes goes on only once the other waits at the place."""
+    place, inside, was_alone = Place(), threading.Semaphore(1), list[bool]()
+
+    def decode() -> None:
+        was_alone.append(inside.acquire(blocking=False))
+        assert place.awaited.wait(PATIENCE_S)
+        inside.release()
+
+    monkeypatch.setattr(photos, "_ONE_LARGE", place)
+    answers = read_by_two(monkeypatch, photos.LARGE_PIXELS + 1, decode)
+    assert [answer is PICTURE for answer in answers] == [True, True]
+    assert was_alone == [True, True]
