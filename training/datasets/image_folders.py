@@ -82,8 +82,10 @@ def _with_test(found: list[Found]) -> Iterator[Found]:
 
 
 def _check_ids(found: list[Found]) -> None:
+    times = Counter(one.image_id for one in found)
     for one in found:
-        if problem := id_problem(one.image_id):
+        problem = id_problem(one.image_id) or ("two pictures of one image id" if times[one.image_id] > 1 else None)
+        if problem:
             raise InputError(
                 Problem(file=str(one.picture), problem=problem, found=shorten(one.image_id),
                         allowed="SPLIT/CLASS/NAME as an image id")

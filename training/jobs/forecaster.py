@@ -52,13 +52,19 @@ def load(shop: Shop, config: ForecasterConfig) -> ForecasterData:
     """Raises InputError for a shop without sales, duplicate rows, mixed frequencies or a wrong covariates.yaml."""
     panel = demand_panel(shop, config)
     notes = list(_oddities(panel))
-    if panel.test_SP is not None and scored_by_split(panel) is None:
-        notes.append(
-            f"{int(panel.test_SP.sum()):,} rows of the split test have no demand: the last periods are held out"
-        )
+    notes += _held_out_otherwise(panel, config.origins)
     if panel.censored_SP is not None:
         notes.append(f"{int(panel.censored_SP.sum()):,} periods sold out: their demand is taken as censored")
     return ForecasterData(panel=panel, country=country_of(shop.info.currency, config.country), notes=tuple(notes))
+
+
+def _held_out_otherwise(panel: Panel, origins: int) -> list[str]:
+    """Where the test is another than its split or the setting would let expect."""
+    if panel.test_SP is None:
+        return []
+    if scored_by_split(panel) is None:
+        return [f"{int(panel.test_SP.sum()):,} rows of the split test have no demand: the last periods are held out"]
+    return [f"the sales' split says what is held out: from one origin, not from {origins}"] if origins > 1 else []
 
 
 def _oddities(panel: Panel) -> list[str]:
@@ -92,7 +98,9 @@ def fit(
         _assist(config, task, fitting, fits)
         return _empty_result(out)
     backtest = _backtest(config, task, fitting, fits, progress)
-    forecaster = _assemble(config, task, fitting, backtest, fits, progress)
+    names = _names(config, task)
+    considered = earning(backtest, names, SLOW_SAMPLE) if len(task.panel) > MANY_SERIES else names
+    forecaster = _assemble(task, fitting, backtest, names, considered, fits, progress)
     with new_folder(out, force=True) as folder:
         forecaster.save(folder)
     fitted_s, fitted_cpu_s = time.monotonic() - wall, time.process_time() - cpu
@@ -109,7 +117,13 @@ def fit(
         train_seconds=fitted_s,
         cpu_seconds=fitted_cpu_s,
         examples_per_second=float(np.isfinite(task.visible.demand_SP).sum() / max(fitted_s, 1e-9)),
-        notes=(*data.notes, *fits.said(), *_said(forecaster, backtest, test), *level_notes),
+        notes=(
+            *data.notes,
+            *fits.said(),
+            *_left_out(names, considered, len(task.panel)),
+            *_said(forecaster, backtest, test),
+            *level_notes,
+        ),
         bins={name: dict(table) for name, table in test.by_group.items()},
         pictures=pictures(forecaster, task, test, control),
     )
@@ -159,16 +173,20 @@ def _assist(config: ForecasterConfig, task: Task, fitting: Fitting, fits: Member
 
 
 def _assemble(
-    config: ForecasterConfig, task: Task, fitting: Fitting, backtest: Backtest, fits: MemberFits, progress: Progress
+    task: Task,
+    fitting: Fitting,
+    backtest: Backtest,
+    names: Sequence[str],
+    considered: Sequence[str],
+    fits: MemberFits,
+    progress: Progress,
 ) -> Forecaster:
-    names = _names(config, task)
-    if len(task.panel) > MANY_SERIES:
-        names = earning(backtest, names, SLOW_SAMPLE)
-    informed = [name for name in names if backtest.uses[name]]
-    plan = Plan(chosen=choose(backtest, names), informed=choose(backtest, informed) if informed else {})
+    """`considered` may be chosen, of all `names` that were asked in the backtest."""
+    informed = [name for name in considered if backtest.uses[name]]
+    plan = Plan(chosen=choose(backtest, considered), informed=choose(backtest, informed) if informed else {})
     used = {name for table in (plan.chosen, plan.informed) for weights in table.values() for name in weights}
     members = {}
-    for name in fits.agreed(_names(config, task), list(used)):
+    for name in fits.agreed(names, list(used)):
         progress.stage(f"fitting {name}")
         members[name] = fits(FINAL, name, fitting)
     grouping = Grouping.of_horizon(task.horizon)
@@ -222,6 +240,11 @@ def _last_values(task: Task, moments: Sequence[Ints], horizon: int | None = None
     """naive_RH of what was sold, origin by origin."""
     plain = task.for_baselines()
     return np.concatenate([LastValue().forecast(plain.window(origin_S, horizon)) for origin_S in moments])
+
+
+def _left_out(names: Sequence[str], considered: Sequence[str], series: int) -> list[str]:
+    dropped = [name for name in names if name not in considered]
+    return [f"{', '.join(dropped)}: not chosen, {series:,} fits would gain under 1 %"] if dropped else []
 
 
 def _said(forecaster: Forecaster, backtest: Backtest, test: Test) -> list[str]:

@@ -14,7 +14,7 @@ from training.contracts.shop import Shop
 from training.features.demand import Panel
 from training.jobs.forecaster_judging import judge
 from training.jobs.forecaster_panel import bundled_config, demand_panel
-from training.jobs.forecaster_task import scored_by_split, task_of
+from training.jobs.forecaster_task import task_of
 from training.models.forecaster import Forecaster
 
 
@@ -25,8 +25,7 @@ def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress
     progress.stage(f"reading {shop.path}")
     panel = demand_panel(shop, config, forecaster.frequency)
     _refuse_other_covariates(forecaster, panel)
-    origins = config.origins if scored_by_split(panel) is None else 1
-    task = task_of(_as_learnt(panel, forecaster), None, origins, steps=forecaster.horizon)
+    task = task_of(_as_learnt(panel, forecaster), None, config.origins, steps=forecaster.horizon)
     test = judge(forecaster, task, progress)
     return {"metrics": test.metrics, "baselines": test.baselines}
 

@@ -72,17 +72,12 @@ class Task:
 def task_of(panel: Panel, horizon: int | None, origins: int, *, steps: int | None = None) -> Task:
     """Held out: the split's test rows, else the last `horizon` periods in which anything was observed.
 
-    As many steps ahead as these reach, or `steps`. Raises InputError where the history is too short, and for rolling
-    origins beside a split.
+    As many steps ahead as these reach, or `steps`. A split has one origin, whatever `origins` says. Raises InputError
+    where the history is too short.
     """
     memory = int(np.clip(MEMORY_SEASONS * panel.frequency.season, LEAST_MEMORY, LONGEST_MEMORY))
     memory = min(memory, panel.demand_SP.shape[1])
     if (test_SP := scored_by_split(panel)) is not None:
-        if origins > 1:
-            raise InputError(
-                Problem(field="origins", problem="the sales' split says what is held out, from one origin",
-                        found=str(origins), allowed="1, or sales without test rows")
-            )  # fmt: skip
         return _split_task(panel, test_SP, steps or horizon, memory)
     observed_P = np.flatnonzero(np.isfinite(panel.demand_SP).any(0))
     length = panel.end - panel.first

@@ -140,6 +140,12 @@ def test_an_image_id_that_train_would_refuse_is_refused_at_import(source: Path, 
     assert Path(str(found.file)) == source / "train/hat" / name
 
 
+def test_two_folders_of_one_split_may_not_hold_the_same_name(source: Path) -> None:
+    for split in ("train", "valid", "validation"):
+        write_picture(source / split / "hat/1.png")
+    assert "two pictures of one image id" in problem("image-folders", source).problem
+
+
 def write_boxes(source: Path, *images: dict[str, Any]) -> None:
     plain = {"id": "0001", "file": "photos/1.png", "width": 80, "height": 60, "objects": []}
     for image in images:

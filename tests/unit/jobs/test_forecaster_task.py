@@ -14,7 +14,6 @@ import pytest
 from tests.demand_shop import START, WEEKS, sales_rows, write_shop
 from tests.published import with_manifest
 from training.contracts.covariates import CovariateSchema
-from training.contracts.errors import InputError
 from training.contracts.shop import Shop
 from training.features.sales_panel import read_panel
 from training.jobs.forecaster import JOB, _calibrated
@@ -99,10 +98,12 @@ def test_the_last_value_is_compared_on_the_rows_that_the_mixture_answered(tmp_pa
     assert scores["naive_wape"] == pytest.approx(error / actual_RH[:3].sum())
 
 
-def test_rolling_origins_beside_a_split_are_refused(tmp_path: Path) -> None:
-    shop = contest_shop(tmp_path, observed=3)
-    with pytest.raises(InputError, match=r"origins: the sales' split says what is held out.*found 5"):
-        task_in(shop, RULES.model_copy(update={"origins": 5}))
+def test_a_split_has_one_origin_and_whoever_asks_for_more_is_told(tmp_path: Path) -> None:
+    shop = contest_shop(tmp_path / "shop", observed=3)
+    result = trained(shop, tmp_path / "five", RULES.model_copy(update={"origins": 5}))
+    alone = trained(shop, tmp_path / "one")
+    assert (result.metrics, result.baselines) == (alone.metrics, alone.baselines)
+    assert {*result.notes} - {*alone.notes} == {"the sales' split says what is held out: from one origin, not from 5"}
 
 
 def test_baselines_remember_what_a_window_forgets(tmp_path: Path) -> None:
