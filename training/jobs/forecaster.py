@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -90,7 +89,6 @@ def fit(
 
     Rank 0 writes `out` and says how it went; the other ranks return an empty result.
     """
-    wall, cpu = time.monotonic(), time.process_time()
     workers = Workers()
     task = task_of(data.panel, config.horizon, config.origins)
     fitting, fits = _fitting(config, data, task, report, workers), MemberFits(report, workers)
@@ -103,7 +101,7 @@ def fit(
     forecaster = _assemble(task, fitting, backtest, names, considered, fits, progress)
     with new_folder(out, force=True) as folder:
         forecaster.save(folder)
-    fitted_s, fitted_cpu_s = time.monotonic() - wall, time.process_time() - cpu
+    fitted_s, fitted_cpu_s = fits.spent()
     test = judge(forecaster, task, progress)
     control = _control(config, fitting, task, progress)
     levels, level_notes = _levels(task, fitting, backtest, forecaster, test)

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from training.contracts.atomic import write_json
@@ -19,6 +20,15 @@ BACKTEST, FINAL = "backtest", "final"
 STEPS_FILE = "steps.json"
 KEPT_EVERY_S = 10.0
 """A report costs up to seconds, most fits less: they are kept once so much would be lost."""
+
+
+@dataclass(frozen=True)
+class KeptSteps:
+    """The steps that are kept, STAGE/NAME each, and what they cost."""
+
+    steps: list[str]
+    seconds: float
+    cpu_seconds: float
 
 
 def fit_member(name: str, fitting: Fitting) -> Member:
@@ -39,8 +49,9 @@ class MemberFits:
         self._kept = Path(self._scratch.name) / "members"
         if report.resume_from is not None and workers.rank == 0:
             shutil.copytree(report.resume_from, self._kept)
-        (held,) = workers.from_first([float(len(self._steps()))])
+        (held,) = workers.from_first([float(len(self._kept_steps().steps))])
         self.resumed, self._asked, self._kept_s = int(held), 0, time.monotonic()
+        self._begun_s, self._begun_cpu_s, self._earlier = time.monotonic(), time.process_time(), self._kept_steps()
 
     def __call__(self, stage: str, name: str, fitting: Fitting) -> Member:
         """Rank 0's step: the member, from the checkpoint where it holds it."""
@@ -50,7 +61,7 @@ class MemberFits:
             return load_member(name, folder)
         member = fit_member(name, fitting)
         member.save(folder)
-        write_json(self._kept / STEPS_FILE, [*self._steps(), step])
+        self._write([*self._kept_steps().steps, step])
         self._report()
         return member
 
@@ -76,18 +87,18 @@ class MemberFits:
         """Whether the checkpoint holds this very step, as rank 0 finds; else it and those behind it are fitted anew."""
         if self._asked > self.resumed:
             return False
-        (same,) = self.workers.from_first([float(step in self._steps()[self._asked - 1 : self._asked])])
+        (same,) = self.workers.from_first([float(step in self._kept_steps().steps[self._asked - 1 : self._asked])])
         if not same:
             self.resumed = self._asked - 1
             self._drop_from(self.resumed)
         return bool(same)
 
     def _drop_from(self, place: int) -> None:
-        steps = self._steps()
+        steps = self._kept_steps().steps
         for step in steps[place:]:
             shutil.rmtree(self._kept / step, ignore_errors=True)
         if steps:
-            write_json(self._kept / STEPS_FILE, steps[:place])
+            self._write(steps[:place])
 
     def _report(self) -> None:
         seconds = time.monotonic() - self._kept_s
@@ -97,6 +108,14 @@ class MemberFits:
             self.report({"epoch": float(self._asked), "seconds": seconds}, checkpoint)
             self._kept_s = time.monotonic()
 
-    def _steps(self) -> list[str]:
+    def spent(self) -> tuple[float, float]:
+        """Seconds and CPU-seconds of this process until now, and of the earlier ones until what they kept."""
+        seconds, cpu_seconds = time.monotonic() - self._begun_s, time.process_time() - self._begun_cpu_s
+        return self._earlier.seconds + seconds, self._earlier.cpu_seconds + cpu_seconds
+
+    def _kept_steps(self) -> KeptSteps:
         path = self._kept / STEPS_FILE
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        return KeptSteps(**json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else KeptSteps([], 0.0, 0.0)
+
+    def _write(self, steps: list[str]) -> None:
+        write_json(self._kept / STEPS_FILE, asdict(KeptSteps(steps, *self.spent())))

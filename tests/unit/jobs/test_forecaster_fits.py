@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,20 @@ def test_other_members_than_the_checkpoints_are_fitted_anew_on_every_rank(
     for name in asked:
         second.assist(name, fitting)
     assert (second.resumed, said) == (1, [])
-    assert MemberFits(LocalReport(tmp_path), Workers())._steps() == [f"{BACKTEST}/{name}" for name in asked]
+    assert MemberFits(LocalReport(tmp_path), Workers())._kept_steps().steps == [f"{BACKTEST}/{name}" for name in asked]
+
+
+def test_what_an_interrupted_training_had_cost_is_counted(
+    fitting: Fitting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forecaster_fits, "KEPT_EVERY_S", 0.0)
+    first = MemberFits(LocalReport(tmp_path), Workers())
+    first(BACKTEST, "theta", fitting)
+    (kept,) = tmp_path.glob("epoch-*/steps.json")
+    cost = json.loads(kept.read_text())
+    again = MemberFits(LocalReport(tmp_path), Workers()).spent()
+    assert again[0] > cost["seconds"] > 0
+    assert again[1] > cost["cpu_seconds"] > 0
 
 
 def test_series_that_could_not_be_fitted_are_still_counted_after_an_interruption(tmp_path: Path) -> None:
