@@ -24,11 +24,13 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A file's tests share one process and its fixtures; two files run at a time.
 unit: install
-	$(BIN)/pytest tests/unit tests/conformance
+	$(BIN)/pytest -n 2 --dist loadfile tests/unit tests/conformance
 
-test: install lint redis
-	$(BIN)/pytest
+# Those that start Ray, Redis and whole systems have the machine to themselves.
+test: install lint redis unit
+	$(BIN)/pytest tests/integration
 
 redis:
 	command -v redis-server >/dev/null || (apt-get update -qq && apt-get install -y -qq redis-server)

@@ -71,7 +71,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Ray's native threads outlive `ray.shutdown()` and at times crash the interpreter's own end: skip that end."""
-    if "ray" in sys.modules and ENDED_WITH in config.stash:
+    of_xdist = hasattr(config, "workerinput")
+    if "ray" in sys.modules and ENDED_WITH in config.stash and not of_xdist:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(config.stash[ENDED_WITH])
