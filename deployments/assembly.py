@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from deployments.companions import FORECASTER, RANKER, RECOMMENDER, VISION, Downstream
-from deployments.config import BreakerConfig, ServingConfig
+from deployments.config import BreakerConfig, DeploymentConfig, ServingConfig
 from deployments.forecasting import Forecasting
 from deployments.gateway import Gateway
 from deployments.live import LiveShop
@@ -78,9 +78,12 @@ def open_gateway(
     live = live or open_live(config)
     info = shop_info(live.store)
     stages = {
-        name: StageClient(name, ports[name], config=_breaker(config, kind), telemetry=telemetry, jobs=kind.jobs)
+        name: StageClient(
+            name, ports[name], config=_breaker(config, kind), telemetry=telemetry, jobs=kind.jobs,
+            most_waiting=_most_waiting(config, name) if kind.varied else None,
+        )
         for name, kind in STAGES.items()
-    }
+    }  # fmt: skip
     watcher = _watcher(config, RECOMMENDER, _fitting(Popular.load, live))
     watcher.companions = Downstream(watcher.bundles, config.shop_id)
     return Gateway(
@@ -95,6 +98,11 @@ def open_gateway(
         stages=stages,
         telemetry=telemetry,
     )
+
+
+def _most_waiting(config: ServingConfig, name: str) -> int:
+    own: DeploymentConfig = getattr(config.deployments, name)
+    return own.max_ongoing_requests * own.max_replicas
 
 
 def _breaker(config: ServingConfig, kind: StageKind) -> BreakerConfig:

@@ -13,9 +13,12 @@ from deployments.breaker import Breaker
 from deployments.config import BreakerConfig
 from deployments.messages import Missing
 from deployments.patience import Patience
+from deployments.room import Room
 from deployments.telemetry import Telemetry
 
 LOGGER = logging.getLogger("shopkeeper.stages")
+LATE_S = 0.2
+"""Or half the time that the caller gave, where that is longer: an answer after this says that a stage is crowded."""
 
 
 class StageStatus(NamedTuple):
@@ -28,6 +31,10 @@ class StageStatus(NamedTuple):
 
 class StageLost(Exception):
     """The stage's process died or cannot be reached."""
+
+
+class StageFull(Exception):
+    """As many wait for the stage already as it answers in time."""
 
 
 class Port(Protocol):
@@ -62,12 +69,24 @@ class InProcess:
 
 
 class StageClient:
-    """Asks one stage, with learned patience and a circuit breaker; `jobs` are those whose bundles it opens."""
+    """Asks one stage, with learned patience and a circuit breaker; `jobs` are those whose bundles it opens.
+
+    `most_waiting`: the stage's work is heavy, so that no more are let in than it answers in half of their time, and
+    never more than these.
+    """
 
     def __init__(
-        self, name: str, port: Port, *, config: BreakerConfig, telemetry: Telemetry, jobs: tuple[str, ...] = ()
+        self,
+        name: str,
+        port: Port,
+        *,
+        config: BreakerConfig,
+        telemetry: Telemetry,
+        jobs: tuple[str, ...] = (),
+        most_waiting: int | None = None,
     ) -> None:
         self.name, self.port, self.config, self.telemetry, self.jobs = name, port, config, telemetry, jobs
+        self.room = None if most_waiting is None else Room(most=most_waiting)
         self.breaker = Breaker(failures_to_open=config.failures_to_open)
         self.patience = Patience(floor_s=config.patience_floor_s)
         self._probe: asyncio.Task[None] | None = None
@@ -76,10 +95,27 @@ class StageClient:
     async def ask(self, query: Any, *, timeout_s: float) -> Any | None:
         """The answer, `Missing` where the replica lacks the bundle, None where the stage is out.
 
-        A caller in a hurry goes without; only a stage that got a fair time and did not answer counts as failing.
+        Raises StageFull where it could only be too late. A caller in a hurry goes without; only a stage that got a fair
+        time and did not answer counts as failing.
         """
         if self.breaker.is_open:
             return None
+        if self.room is None:
+            return await self._ask(query, timeout_s)
+        if not self.room.enter():
+            self.telemetry.count("stage_failures", stage=self.name, cause="full")
+            raise StageFull(f"{self.name.replace('_', ' ')} is asked for more than it can do; try again in a moment")
+        entered_s, answer = time.monotonic(), None
+        try:
+            answer = await self._ask(query, timeout_s)
+        finally:
+            now_s = time.monotonic()
+            is_late = now_s - entered_s > max(LATE_S, timeout_s / 2)
+            late = is_late if is_late or answer is not None else None
+            self.room.leave(entered_s=entered_s, now_s=now_s, late=late)
+        return answer
+
+    async def _ask(self, query: Any, timeout_s: float) -> Any | None:
         started_s, wait_s = time.perf_counter(), self.patience.wait_s(timeout_s)
         try:
             answer = await self._patiently(query, wait_s)

@@ -17,6 +17,7 @@ from deployments.photos import PhotoReader
 from deployments.state.images import ImageEntry
 from training.bundles.manifest import Manifest
 from training.features.images import Box, ImageFault, Picture, crop
+from training.models.detection import Detection
 from training.models.gallery import Shown
 from training.models.mixed_search import MixedSearch
 from training.models.visual_search import VisualSearch
@@ -87,7 +88,7 @@ class PhotoSearch:
         """What is looked at in all of the photos shares one pass of the model."""
         age_ms = self.live.age_ms()
         pictures = [self._picture(query) for query in queries]
-        views = [self._views(query, picture) for query, picture in zip(queries, pictures, strict=True)]
+        views = self._views(queries, pictures)
         looked_at = [view.picture for found in views for view in found]
         vectors = iter(self.model.embed(looked_at) if looked_at else ())
         with self._lock:
@@ -98,14 +99,21 @@ class PhotoSearch:
                 for query, picture, found in zip(queries, pictures, views, strict=True)
             ]
 
-    def _views(self, query: PhotoQuery, picture: Picture | ImageFault) -> list[View]:
-        """The articles, best first, then the whole; nothing of a file that could not be read."""
-        if isinstance(picture, ImageFault):
-            return []
-        sure = self.model.detect(picture, query.most_articles) if query.most_articles else []
-        articles = [article for article in sure if article.score >= LEAST_SCORE]
-        found = [View(one.box, one.label, one.score, crop(picture, one.box)) for one in articles]
-        return [*found, View(WHOLE, None, 1.0, picture)]
+    def _views(self, queries: Sequence[PhotoQuery], pictures: Sequence[Picture | ImageFault]) -> list[list[View]]:
+        """Of each photo the articles, best first, then the whole; nothing of a file that could not be read."""
+        most = max(query.most_articles for query in queries)
+        asked = [
+            picture
+            for query, picture in zip(queries, pictures, strict=True)
+            if query.most_articles and not isinstance(picture, ImageFault)
+        ]
+        found = iter(self.model.detect(asked, most) if asked else ())
+        return [
+            []
+            if isinstance(picture, ImageFault)
+            else _parts(picture, next(found)[: query.most_articles] if query.most_articles else [])
+            for query, picture in zip(queries, pictures, strict=True)
+        ]
 
     def _answer(self, query: PhotoQuery, views: list[View], vectors_VD: np.ndarray, age_ms: float) -> Seen | Wordless:
         texts = self.model.texts
@@ -141,6 +149,12 @@ class PhotoSearch:
         vectors_ND = self.model.embed(readable)
         with self._lock:
             self.model.upsert(shown, vectors_ND)
+
+
+def _parts(picture: Picture, detections: Sequence[Detection]) -> list[View]:
+    sure = [article for article in detections if article.score >= LEAST_SCORE]
+    articles = [View(one.box, one.label, one.score, crop(picture, one.box)) for one in sure]
+    return [*articles, View(WHOLE, None, 1.0, picture)]
 
 
 def _runs(entries: Sequence[ImageEntry]) -> Iterator[list[ImageEntry]]:

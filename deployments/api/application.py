@@ -35,6 +35,7 @@ from deployments.middleware.limits import Limits
 from deployments.middleware.measure import Measure
 from deployments.middleware.problems import HttpProblem, Unexpected, input_problem
 from deployments.middleware.request_id import RequestId
+from deployments.stages import StageFull
 from deployments.state.store import StoreUnavailable
 from training.contracts.errors import InputError, nearest, shorten
 
@@ -115,12 +116,17 @@ async def _store_unavailable(_: Request, error: Exception) -> Response:
     return HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, "the shop's state cannot be reached now").response()
 
 
+async def _stage_full(_: Request, error: Exception) -> Response:
+    return HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, str(error)).response()
+
+
 HANDLERS: dict[Any, Any] = {
     HttpProblem: _http_problem,
     HTTPException: _http_exception,
     RequestValidationError: _validation,
     InputError: _input_error,
     StoreUnavailable: _store_unavailable,
+    StageFull: _stage_full,
 }
 
 

@@ -1,6 +1,6 @@
 """A lean HTTP load in a process of its own: N connections, each sending its next request when the last is answered.
 
-python tests/bench/http_load.py URL CLIENTS SECONDS BODIES_JSON_FILE
+python tests/bench/http_load.py URL CLIENTS SECONDS BODIES_JSON_FILE TIMEOUT_MS
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 
-async def one_client(url: str, number: int, bodies: list[bytes], until_s: float, seen: dict[str, Any]) -> None:
+async def one_client(
+    url: str, number: int, bodies: list[bytes], until_s: float, timeout_ms: int, seen: dict[str, Any]
+) -> None:
     """One keep-alive connection."""
     place = urlsplit(url)
     reader, writer = await asyncio.open_connection(place.hostname, place.port)
@@ -24,6 +26,7 @@ async def one_client(url: str, number: int, bodies: list[bytes], until_s: float,
         body = bodies[turn % len(bodies)]
         turn += 7
         head = f"POST {place.path} HTTP/1.1\r\nhost: {place.netloc}\r\ncontent-type: application/json\r\n"
+        head += f"x-timeout-ms: {timeout_ms}\r\n" if timeout_ms else ""
         begun_s = time.perf_counter()
         writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
         answer_head = await reader.readuntil(b"\r\n\r\n")
@@ -37,24 +40,28 @@ async def one_client(url: str, number: int, bodies: list[bytes], until_s: float,
     writer.close()
 
 
-async def run(url: str, clients: int, seconds: float, bodies: list[bytes]) -> dict[str, Any]:
+async def run(url: str, clients: int, seconds: float, bodies: list[bytes], timeout_ms: int) -> dict[str, Any]:
     """Every latency, the statuses, and how many answers were degraded."""
     seen: dict[str, Any] = {"latencies_ms": [], "statuses": {}, "degraded_ms": []}
     until_s = time.monotonic() + seconds
-    await asyncio.gather(*(one_client(url, number, bodies, until_s, seen) for number in range(clients)))
+    await asyncio.gather(*(one_client(url, number, bodies, until_s, timeout_ms, seen) for number in range(clients)))
     return seen
 
 
-def load(url: str, clients: int, seconds: float, bodies: list[Any]) -> dict[str, Any]:
-    """The same from another process, summed up: requests per second, p50, p95, p99, errors, degraded."""
+def load(url: str, clients: int, seconds: float, bodies: list[Any], *, timeout_ms: int = 0) -> dict[str, Any]:
+    """The same from another process, summed up: requests and good answers per second, p50, p95, p99, errors, degraded.
+
+    `timeout_ms`: what the clients ask for; 0: the service's own.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(bodies, file)
         file.flush()
-        arguments = [sys.executable, __file__, url, str(clients), str(seconds), file.name]
+        arguments = [sys.executable, __file__, url, str(clients), str(seconds), file.name, str(timeout_ms)]
         seen = json.loads(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
     return {
         "requests": len(seen["latencies_ms"]),
         "requests_per_s": round(len(seen["latencies_ms"]) / seconds, 1),
+        "answered_per_s": round(seen["statuses"].get("200", 0) / seconds, 1),
         **parts(seen["latencies_ms"]),
         "statuses": seen["statuses"],
         "degraded": len(seen["degraded_ms"]),
@@ -70,7 +77,7 @@ def parts(latencies_ms: list[float]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    url, clients, seconds, path = sys.argv[1:]
+    url, clients, seconds, path, timeout_ms = sys.argv[1:]
     with open(path, encoding="utf-8") as file:
         bodies = [json.dumps(body).encode() for body in json.load(file)]
-    print(json.dumps(asyncio.run(run(url, int(clients), float(seconds), bodies))))
+    print(json.dumps(asyncio.run(run(url, int(clients), float(seconds), bodies, int(timeout_ms)))))

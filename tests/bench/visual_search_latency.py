@@ -36,7 +36,7 @@ from training.models.visual_search import VisualSearch
 CLIENTS, ROUNDS, PHOTOS = 32, 3, 24
 ITEMS, ARTICLES = 10, 5
 BAR_LATENCY, BAR_BATCHING = 1.5, 2.0
-READY_WITHIN_S = 120.0
+READY_WITHIN_S, PATIENT_MS = 120.0, 30_000
 
 
 def drawn_photos(count: int) -> list[bytes]:
@@ -57,7 +57,7 @@ def bare(model: VisualSearch, photos: Sequence[bytes]) -> dict[str, float]:
         marks = [time.perf_counter()]
         picture = open_picture(data)
         marks.append(time.perf_counter())
-        found = [crop(picture, one.box) for one in model.detect(picture, ARTICLES)]
+        found = [crop(picture, one.box) for one in model.detect([picture], ARTICLES)[0]]
         vectors = model.embed([*found, picture])
         marks.append(time.perf_counter())
         model.search(vectors, ITEMS)
@@ -110,7 +110,8 @@ def wait_for(url: str, body: dict[str, Any]) -> None:
 def compare(
     config_of: Callable[[int], ServingConfig], model: VisualSearch, photos: Sequence[bytes], seconds: float
 ) -> dict[str, Any]:
-    """Latency against the bare parts, then throughput with batches of 16 and of 1."""
+    """Latency against the bare parts, then throughput with batches of 16 and of 1, of clients that wait; and what is
+    answered in time of more than can be."""
     figures: dict[str, Any] = {}
     for name, batch in (("batched", 16), ("unbatched", 1)):
         with serving(config_of(batch)) as url:
@@ -118,8 +119,10 @@ def compare(
             load(url, 4, 3, bodies(photos))
             if batch > 1:
                 figures["one client"] = latency(url, model, photos, seconds)
-            figures[name] = load(url, CLIENTS, seconds, bodies(photos))
-    ratio = figures["batched"]["requests_per_s"] / figures["unbatched"]["requests_per_s"]
+            figures[name] = load(url, CLIENTS, seconds, bodies(photos), timeout_ms=PATIENT_MS)
+            if batch > 1:
+                figures["overload"] = load(url, CLIENTS, seconds, bodies(photos))
+    ratio = figures["batched"]["answered_per_s"] / figures["unbatched"]["answered_per_s"]
     return {**figures, "throughput_ratio": round(ratio, 2), "bars": {"p50": BAR_LATENCY, "throughput": BAR_BATCHING}}
 
 

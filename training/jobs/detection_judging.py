@@ -25,10 +25,10 @@ def scene_detections(
     detector: Detector, shop: Shop, scenes: Sequence[Scene], progress: Progress = NoProgress()
 ) -> list[list[Detection]]:
     """Of each scene; none where its photo cannot be read."""
-    found = []
+    found: list[list[Detection]] = []
     for scene in scenes:
         picture = _photo(shop, scene)
-        found.append([] if picture is None else detector.detect(picture, MOST))
+        found += [[]] if picture is None else detector.detect([picture], MOST)
         progress.advance()
     return found
 
@@ -108,7 +108,7 @@ def some_detections(
     if detector is None:
         return []
     photos = (_photo(shop, scene) for scene in scenes[:PHOTOS_SHOWN])
-    return [(picture, detector.detect(picture, MOST)) for picture in photos if picture is not None]
+    return [(picture, detector.detect([picture], MOST)[0]) for picture in photos if picture is not None]
 
 
 def _photo(shop: Shop, scene: Scene) -> Picture | None:

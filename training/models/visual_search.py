@@ -63,9 +63,9 @@ class VisualSearch:
         squares = [squared(picture, self.side) for picture in pictures]
         return self.embedder.embed(np.stack(squares) if squares else empty)
 
-    def detect(self, picture: Picture, most: int) -> list[Detection]:
-        """The articles in a photo, best first; none where there is no detector."""
-        return self.detector.detect(picture, most) if self.detector is not None else []
+    def detect(self, photos: Sequence[Picture], most: int) -> list[list[Detection]]:
+        """The articles in each photo, best first; none where there is no detector."""
+        return self.detector.detect(photos, most) if self.detector is not None else [[] for _ in photos]
 
     def fill(self, images: Mapping[str, Shown], vectors_ND: Floats) -> None:
         """Put the catalogue's images, by their ids, into an index of their own."""

@@ -87,12 +87,12 @@ def test_filter_stock_and_deletion_are_hard(http: TestClient) -> None:
 def test_articles_come_before_the_whole(http: TestClient, seeing: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
     (loaded,) = seeing.hosts["visual_search"].held()
 
-    def halves(picture: Picture, most: int) -> list[Detection]:
+    def halves(photos: list[Picture], most: int) -> list[list[Detection]]:
         found = [
             Detection(box=(0.5, 0.0, 1.0, 1.0), label="shoe", score=0.9),
             Detection(box=(0.0, 0.0, 0.5, 1.0), label="hat", score=0.4),
         ]
-        return found[:most]
+        return [found[:most] for _ in photos]
 
     monkeypatch.setattr(loaded.model.model, "detect", halves)  # type: ignore[attr-defined]
     canvas = Image.new("RGB", (192, 96))

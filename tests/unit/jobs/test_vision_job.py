@@ -112,7 +112,7 @@ def test_boxes_train_a_detector_and_are_what_is_embedded(tmp_path: Path) -> None
     assert {"recall_iou50", "ap50", "recall@1"} <= result.metrics.keys()
     assert result.baselines["box_priors"].keys() == {"recall_iou50", "ap50"}
     search = VisualSearch.load(result.folder)
-    found = search.detect(read_picture(shop.path / "pictures" / "test-red-0.png"), 3)
+    (found,) = search.detect([read_picture(shop.path / "pictures" / "test-red-0.png")], 3)
     assert 0 < len(found) <= 3
     assert all(0 <= one.box[0] < one.box[2] <= 1 and 0 <= one.box[1] < one.box[3] <= 1 for one in found)
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)

@@ -115,7 +115,7 @@ def test_baselines_can_be_bundled(embedder: ColourHistogram | RawPixels, tmp_pat
     loaded = VisualSearch.load(tmp_path)
     (found,) = loaded.search(loaded.embed(pictures(2)[1:]), 1)
     assert found[0][0] == "b"
-    assert loaded.detect(pictures(1)[0], 5) == []
+    assert loaded.detect(pictures(2), 5) == [[], []]
 
 
 def test_a_bundle_of_another_format_is_named(tmp_path: Path) -> None:
