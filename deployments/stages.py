@@ -17,8 +17,6 @@ from deployments.room import Room
 from deployments.telemetry import Telemetry
 
 LOGGER = logging.getLogger("shopkeeper.stages")
-LATE_S = 0.2
-"""Or half the time that the caller gave, where that is longer: an answer after this says that a stage is crowded."""
 
 
 class StageStatus(NamedTuple):
@@ -71,8 +69,8 @@ class InProcess:
 class StageClient:
     """Asks one stage, with learned patience and a circuit breaker; `jobs` are those whose bundles it opens.
 
-    `most_waiting`: the stage's work is heavy, so that no more are let in than it answers in half of their time, and
-    never more than these.
+    `most_waiting`: the stage's work is heavy, so that no more are let in than it answers in time, and never more than
+    these.
     """
 
     def __init__(
@@ -102,17 +100,15 @@ class StageClient:
             return None
         if self.room is None:
             return await self._ask(query, timeout_s)
-        if not self.room.enter():
+        if not self.room.enter(timeout_s):
             self.telemetry.count("stage_failures", stage=self.name, cause="full")
             raise StageFull(f"{self.name.replace('_', ' ')} is asked for more than it can do; try again in a moment")
-        entered_s, answer = time.monotonic(), None
+        behind, entered_s, answer = self.room.inside, time.monotonic(), None
         try:
             answer = await self._ask(query, timeout_s)
         finally:
-            now_s = time.monotonic()
-            is_late = now_s - entered_s > max(LATE_S, timeout_s / 2)
-            late = is_late if is_late or answer is not None else None
-            self.room.leave(entered_s=entered_s, now_s=now_s, late=late)
+            took_s = time.monotonic() - entered_s
+            self.room.leave(behind=behind, took_s=took_s, answered=answer is not None)
         return answer
 
     async def _ask(self, query: Any, timeout_s: float) -> Any | None:

@@ -23,7 +23,7 @@ from training.models.backbone import build_backbone
 from training.models.embedding_network import EmbeddingNetwork, Pixels, pixels_of
 
 SETTLING_STEPS = 24
-PROXY_HURRY = 8.0
+PROXY_HURRY = 4.0
 """Proxies of labels with few pictures learn so much faster: each is met but a few times an epoch. Movshovitz-Attias et
 al., ICCV 2017."""
 FEWEST_STEPS = 25
@@ -55,7 +55,7 @@ class EmbeddingStage:
         self.module = nn.ModuleDict({"network": self.network, "head": self.head})
         self.hurried: Sequence[nn.Parameter] = [self.head.proxies_LD] if views > 1 else []
         self.hurry = PROXY_HURRY
-        self.epochs, self.learning_rate = config.epochs_for(views * len(train)), config.learning_rate
+        self.epochs, self.learning_rate = config.epochs_for(len(train)), views * config.learning_rate
         self.augmentation = Augmentation(config.augmentation.within(self.epochs, views))
         self.pictures_per_step = min(config.pictures_per_step, max(2, len(train) // workers.size))
         self.guess_besides = config.contrast * math.log(views * self.pictures_per_step) if views > 1 else 0.0

@@ -14,7 +14,7 @@ MORE_VIEWS_BELOW = 8.0
 SCALED = ("zoom", "turn", "stretch", "light", "tint", "cutout")
 COMPOSED = 0.75
 FULL_STRENGTH_EPOCHS, LEAST_MIXED_STRENGTH = 40, 0.5
-FEWEST_EPOCHS, MOST_EPOCHS, VIEWS = 17, 100, 310_000
+FEWEST_EPOCHS, MOST_EPOCHS, SHOWN = 17, 100, 310_000
 
 
 class AugmentationConfig(BaseModel):
@@ -94,7 +94,7 @@ class VisionConfig(BaseModel):
     )
     scale: float | None = Field(default=None, gt=0, description="of cosines; by default from the number of labels")
     margin: float = Field(default=0.0, ge=0, lt=1, description="ArcFace's, in radians")
-    contrast: float = Field(default=0.5, ge=0, description="weight of telling two views of a picture from all others")
+    contrast: float = Field(default=1.0, ge=0, description="weight of telling two views of a picture from all others")
     views: int | None = Field(
         default=None, ge=1, le=2, description=f"of a picture in a step; 2 where labels have under {MORE_VIEWS_BELOW:g}"
     )
@@ -104,7 +104,7 @@ class VisionConfig(BaseModel):
     max_train_s: float = Field(
         default=7200.0, gt=0, description="wall clock of all epochs together, looked at after each"
     )
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0, description="times the views of a picture that a step has")
     weight_decay: float = Field(default=0.05, ge=0)
     warm_up: float = Field(default=0.15, ge=0, lt=1, description="share of the steps")
     average_decay: float = Field(default=0.995, ge=0, lt=1)
@@ -132,6 +132,6 @@ class VisionConfig(BaseModel):
             raise ValueError(f"serve_dim: {self.serve_dim} is beyond dim, {self.dim}")
         return self
 
-    def epochs_for(self, views: int) -> int:
-        """Of so many views of pictures: FEWEST_EPOCHS to MOST_EPOCHS, for VIEWS in all where that lies between."""
-        return self.epochs or max(FEWEST_EPOCHS, min(MOST_EPOCHS, VIEWS // max(views, 1)))
+    def epochs_for(self, pictures: int) -> int:
+        """FEWEST_EPOCHS to MOST_EPOCHS, showing SHOWN pictures in all where that lies between."""
+        return self.epochs or max(FEWEST_EPOCHS, min(MOST_EPOCHS, SHOWN // max(pictures, 1)))

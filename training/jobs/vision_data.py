@@ -52,7 +52,7 @@ class VisionData:
     @property
     def views(self) -> int:
         """Views of a picture in a step that its label's number of pictures asks for."""
-        return 2 if len(self.shots["train"]) < MORE_VIEWS_BELOW * len(self.labels) else 1
+        return 2 if _are_few(self.shots["train"]) else 1
 
 
 def load(shop: Shop, config: VisionConfig) -> VisionData:
@@ -145,10 +145,10 @@ def _corners(box: Mapping[str, Any]) -> Box:
 def _with_validation(parts: Mapping[str, list[Shot]], most: int, notes: list[str]) -> dict[str, Sequence[Shot]]:
     """The shop's own validation images, else every HELD_OUT_EACHth of train by hash, never the last of a label.
 
-    Rarer ones where that would be more than about `most`.
+    Rarer ones where that would be more than about `most`; none where labels have so few that each is missed.
     """
     train, validation = parts["train"], parts["validation"]
-    if not validation:
+    if not validation and not _are_few(train):
         each = max(HELD_OUT_EACH, len(train) // most)
         left = Counter(shot.label for shot in train)
         kept: list[Shot] = []
@@ -161,6 +161,10 @@ def _with_validation(parts: Mapping[str, list[Shot]], most: int, notes: list[str
         if validation:
             notes.append(f"{len(validation)} images of train are held out for the choice of the epoch, by a fixed hash")
     return {"train": train, "validation": validation, "test": parts["test"]}
+
+
+def _are_few(shots: Sequence[Shot]) -> bool:
+    return len(shots) < MORE_VIEWS_BELOW * len({shot.label for shot in shots})
 
 
 def _scenes_with_validation(scenes: Mapping[str, list[Scene]]) -> dict[str, Sequence[Scene]]:
