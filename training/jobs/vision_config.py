@@ -83,7 +83,7 @@ class VisionConfig(BaseModel):
 
     seed: int = 0
     side: int | None = Field(
-        default=None, ge=16, le=512, description="pixels; by default the pictures' own, at most 64"
+        default=None, ge=16, le=512, description="pixels; by default the pictures' own, at most 96"
     )
     dim: int = Field(default=128, ge=16, le=512)
     prefixes: tuple[int, ...] = Field(default=(32, 64), description="shorter embeddings that are trained to serve too")

@@ -17,7 +17,7 @@ from training.jobs.pictures import Shot, read_picture
 from training.jobs.vision_config import MORE_VIEWS_BELOW, VisionConfig
 
 IMAGE_COLUMNS = ("image_id", "item_id", "path", "label", "boxes", "split")
-LARGEST_SIDE, SIDE_STEP, MEASURED = 64, 4, 32
+LARGEST_SIDE, SIDE_STEP, MEASURED = 96, 4, 32
 HELD_OUT_EACH = 10
 SPLITS = {None: "train", "": "train", "train": "train", "validation": "validation", "valid": "validation",
           "test": "test"}  # fmt: skip
