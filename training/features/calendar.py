@@ -10,7 +10,7 @@ import numpy as np
 from dateutil.easter import easter
 
 from training.features.demand import Floats, Ints
-from training.features.periods import FIXED_US, Frequency
+from training.features.periods import FIXED_US, MONTHS, Frequency
 
 DAY_US = FIXED_US["day"]
 EASTER_WEEKS = (-1, 0)
@@ -56,6 +56,8 @@ def _calendar(periods_U: Ints, frequency: Frequency, country: str | None) -> dic
 
 def _first_day(periods_U: Ints, frequency: Frequency) -> Ints:
     """The date that each period begins with; a midnight of any time zone, in UTC, is nearest to its own date's."""
+    if frequency.unit in MONTHS:
+        return (frequency.timestamp_us(periods_U) - frequency.anchor_us) // DAY_US
     nearest_us = 0 if frequency.unit == "hour" else DAY_US // 2
     return (frequency.timestamp_us(periods_U) + nearest_us) // DAY_US
 

@@ -19,6 +19,7 @@ MONTHS = {"month": 1, "quarter": 3, "year": 12}
 SEASON = {"hour": 24, "day": 7, "week": 52, "month": 12, "quarter": 4, "year": 1}
 MIXED_SHARE = 0.05
 """Of the steps between rows that may be no whole number of periods before the frequencies count as mixed."""
+FARTHEST_ZONE_US, QUARTER_HOUR_US = 14 * HOUR_US, HOUR_US // 4
 LEAST_STEPS = 8
 """Between rows, before their length is held to be meant."""
 
@@ -27,7 +28,7 @@ LEAST_STEPS = 8
 class Frequency:
     """What a period is. A timestamp belongs to the period that it lies in.
 
-    `anchor_us` is where a period starts; for months and longer ones only the unit counts, a period starts with a month.
+    `anchor_us` is where a period starts; of months and longer ones how far from UTC's, as in a shop's own time zone.
     """
 
     unit: Unit
@@ -49,16 +50,15 @@ class Frequency:
             # An hour early is summer time's doing, not another period.
             early_us = HOUR_US if self.unit != "hour" else 0
             return (np.asarray(timestamps_us, np.int64) - self.anchor_us + early_us) // FIXED_US[self.unit]
-        months = np.asarray(timestamps_us, np.int64).astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
-        return months // MONTHS[self.unit]
+        early_us = HOUR_US if self.anchor_us else 0
+        return _month(np.asarray(timestamps_us, np.int64) - self.anchor_us + early_us) // MONTHS[self.unit]
 
     def timestamp_us(self, periods: Ints) -> Ints:
         """Where each period starts."""
         periods = np.asarray(periods, np.int64)
         if self.unit in FIXED_US:
             return periods * FIXED_US[self.unit] + self.anchor_us
-        months = (periods * MONTHS[self.unit]).astype("datetime64[M]")
-        return months.astype("datetime64[us]").astype(np.int64)
+        return _month_start_us(periods * MONTHS[self.unit]) + self.anchor_us
 
     def moment(self, period: int) -> datetime:
         return datetime.fromtimestamp(int(self.timestamp_us(np.array([period]))[0]) / 1e6, UTC)
@@ -76,7 +76,7 @@ def frequency_of(timestamps_us: Ints, series: Ints) -> Frequency:
         return Frequency("week", int(timestamps_us[0]) if len(timestamps_us) else 0)
     values, counts = np.unique(steps_us, return_counts=True)
     unit = _unit(int(values[counts.argmax()]))
-    anchor_us = int(timestamps_us[0]) % FIXED_US[unit] if unit in FIXED_US else 0
+    anchor_us = int(timestamps_us[0]) % FIXED_US[unit] if unit in FIXED_US else _from_month_start_us(timestamps_us)
     frequency = Frequency(unit, anchor_us)
     if unit in FIXED_US:
         _refuse_mixed(steps_us, FIXED_US[unit], unit)
@@ -84,6 +84,22 @@ def frequency_of(timestamps_us: Ints, series: Ints) -> Frequency:
         raise _mixed(unit, int(steps_us.min()))
     _refuse_multiples(np.diff(frequency.period(timestamps_us))[np.diff(series) == 0], unit)
     return frequency
+
+
+def _month(timestamps_us: Ints) -> Ints:
+    return timestamps_us.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64)
+
+
+def _month_start_us(months: Ints) -> Ints:
+    return months.astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)
+
+
+def _from_month_start_us(timestamps_us: Ints) -> int:
+    """Usual distance from the nearest start of a month in UTC, where a time zone's midnight explains it; else 0."""
+    months = _month(timestamps_us)
+    after_us, before_us = timestamps_us - _month_start_us(months), _month_start_us(months + 1) - timestamps_us
+    usual_us = int(np.median(np.where(after_us <= before_us, after_us, -before_us)))
+    return usual_us if abs(usual_us) <= FARTHEST_ZONE_US and usual_us % QUARTER_HOUR_US == 0 else 0
 
 
 def _unit(step_us: int) -> Unit:

@@ -95,6 +95,24 @@ def test_months_start_with_months() -> None:
     assert np.array_equal(frequency.timestamp_us(frequency.period(times)), times)
 
 
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Los_Angeles", "Asia/Tokyo", "Pacific/Auckland"])
+def test_months_may_start_at_another_zones_midnight(zone: str) -> None:
+    own = [datetime(2023 + month // 12, month % 12 + 1, 1, tzinfo=ZoneInfo(zone)) for month in range(24)]
+    times = moments_us(*own)
+    frequency = frequency_of(times, np.zeros(24, np.int64))
+    periods = frequency.period(times)
+    assert np.array_equal(np.diff(periods), np.ones(23))
+    starts = [frequency.moment(int(period)).astimezone(ZoneInfo(zone)) for period in periods]
+    assert all(abs(start - wanted) <= timedelta(hours=1) for start, wanted in zip(starts, own, strict=True))
+    assert calendar_features(periods, frequency, "DE")["place_in_year"][12] == 0
+
+
+def test_months_may_be_named_by_their_last_day() -> None:
+    ends = moments_us(*(datetime(2024, month + 1, 1, tzinfo=UTC) - timedelta(days=1) for month in range(1, 12)))
+    frequency = frequency_of(ends, np.zeros(11, np.int64))
+    assert frequency.moment(int(frequency.period(ends)[1])) == datetime(2024, 2, 1, tzinfo=UTC)
+
+
 def test_summer_time_is_no_other_period() -> None:
     zone = ZoneInfo("Europe/Berlin")
     days = moments_us(*(datetime(2024, 3, 25, tzinfo=zone) + timedelta(days=step) for step in range(14)))
