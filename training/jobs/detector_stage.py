@@ -45,7 +45,7 @@ class DetectorStage:
         self.module = DetectorNetwork(own, self.settings.channels, len(self.labels))
         self.scenes = Scenes(data.shop.path, data.scenes["train"], data.shots["train"], self.settings.side)
         self.epochs = min(self.settings.epochs, config.epochs or self.settings.epochs)
-        self.learning_rate = self.settings.learning_rate
+        self.descent = self.settings.descent
         self.pictures_per_step = self.settings.pictures_per_step
         self.steps_per_epoch = max(1, len(data.scenes["train"]) // (self.pictures_per_step * workers.size))
         self.augmentation = SceneAugmentation(config.augmentation.within(self.epochs))

@@ -55,7 +55,7 @@ class EmbeddingStage:
         self.module = nn.ModuleDict({"network": self.network, "head": self.head})
         self.hurried: Sequence[nn.Parameter] = [self.head.proxies_LD] if views > 1 else []
         self.hurry = PROXY_HURRY
-        self.epochs, self.learning_rate = config.epochs_for(len(train)), views * config.learning_rate
+        self.epochs, self.descent = config.epochs_for(len(train)), config.descent(views)
         self.augmentation = Augmentation(config.augmentation.within(self.epochs, views))
         self.pictures_per_step = min(config.pictures_per_step, max(2, len(train) // workers.size))
         self.guess_besides = config.contrast * math.log(views * self.pictures_per_step) if views > 1 else 0.0

@@ -16,7 +16,8 @@ from training.jobs.vision_course import VisionCourse
 from training.jobs.weight_average import WeightAverage
 
 TENSORS_FILE, COURSE_FILE = "checkpoint.safetensors", "checkpoint.json"
-BEST, AVERAGE, MOMENTS = "best.", "average.", ("exp_avg", "exp_avg_sq", "step")
+BEST, AVERAGE = "best.", "average."
+MOMENTS = {torch.optim.AdamW: ("exp_avg", "exp_avg_sq", "step"), torch.optim.SGD: ("momentum_buffer",)}
 
 
 class StageState:
@@ -24,6 +25,7 @@ class StageState:
 
     def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer, average: WeightAverage) -> None:
         self.module, self.optimizer, self.average = module, optimizer, average
+        self.moments = MOMENTS[type(optimizer)]
         self.keep_as_best()
 
     def keep_as_best(self) -> None:
@@ -38,7 +40,7 @@ class StageState:
         tensors |= {AVERAGE + name: tensor for name, tensor in self.average.weights.items()}
         names = {parameter: name for name, parameter in self.module.named_parameters()}
         for parameter, state in self.optimizer.state.items():
-            tensors |= {f"{moment}.{names[parameter]}": state[moment] for moment in MOMENTS}
+            tensors |= {f"{moment}.{names[parameter]}": state[moment] for moment in self.moments}
         for done, module in earlier:
             tensors |= {f"{done.stage}.{name}": tensor.detach().clone() for name, tensor in module.state_dict().items()}
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / TENSORS_FILE)
@@ -65,8 +67,8 @@ class StageState:
         self._best = {name: tensors[BEST + name] for name in self._best}
         self.average.restore({name: tensors[AVERAGE + name] for name in self.average.weights}, averaged_steps)
         for name, parameter in self.module.named_parameters():
-            moments = {moment: tensors[f"{moment}.{name}"] for moment in MOMENTS}
-            self.optimizer.state[parameter] = {moment: _laid_out_as(parameter, moments[moment]) for moment in MOMENTS}
+            moments = {moment: _laid_out_as(parameter, tensors[f"{moment}.{name}"]) for moment in self.moments}
+            self.optimizer.state[parameter] = moments
 
     def _copied(self) -> dict[str, Tensor]:
         return {name: tensor.detach().clone() for name, tensor in self.module.state_dict().items()}

@@ -7,6 +7,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from training.indexes.config import IndexConfig
+from training.jobs.descent import Descent, OptimiserKind
 from training.models.backbone import BackboneConfig
 from training.models.graph_reranking import RerankConfig
 
@@ -15,6 +16,14 @@ SCALED = ("zoom", "turn", "stretch", "light", "tint", "cutout")
 COMPOSED = 0.75
 FULL_STRENGTH_EPOCHS, LEAST_MIXED_STRENGTH = 40, 0.5
 FEWEST_EPOCHS, MOST_EPOCHS, SHOWN = 17, 100, 310_000
+USUAL: dict[OptimiserKind, Descent] = {
+    "sgd": Descent(kind="sgd", learning_rate=0.1, weight_decay=1e-3),
+    "adamw": Descent(kind="adamw", learning_rate=2e-3, weight_decay=0.05),
+}
+
+
+def _said(setting: str) -> str:
+    return ", ".join(f"{getattr(usual, setting):g} of {kind}" for kind, usual in USUAL.items())
 
 
 class AugmentationConfig(BaseModel):
@@ -72,8 +81,13 @@ class DetectorConfig(BaseModel):
     channels: int = Field(default=64, ge=8, le=512, multiple_of=8)
     epochs: int = Field(default=40, ge=1, description="fewer where `epochs` of the whole training says so")
     learning_rate: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
     pictures_per_step: int = Field(default=16, ge=1)
     composed: float = Field(default=0.25, ge=0, le=1, description="share of scenes put together from item pictures")
+
+    @property
+    def descent(self) -> Descent:
+        return Descent(kind="adamw", learning_rate=self.learning_rate, weight_decay=self.weight_decay)
 
 
 class VisionConfig(BaseModel):
@@ -104,8 +118,13 @@ class VisionConfig(BaseModel):
     max_train_s: float = Field(
         default=7200.0, gt=0, description="wall clock of all epochs together, looked at after each"
     )
-    learning_rate: float = Field(default=2e-3, gt=0, description="times the views of a picture that a step has")
-    weight_decay: float = Field(default=0.05, ge=0)
+    optimizer: OptimiserKind | None = Field(
+        default=None, description="by default sgd for a residual net and one view of a picture in a step, else adamw"
+    )
+    learning_rate: float | None = Field(
+        default=None, gt=0, description=f"by default {_said('learning_rate')}; times a picture's views in a step"
+    )
+    weight_decay: float | None = Field(default=None, ge=0, description=f"by default {_said('weight_decay')}")
     warm_up: float = Field(default=0.15, ge=0, lt=1, description="share of the steps")
     average_decay: float = Field(default=0.995, ge=0, lt=1)
     pictures_per_step: int = Field(default=64, ge=2)
@@ -131,6 +150,14 @@ class VisionConfig(BaseModel):
         if self.serve_dim is not None and self.serve_dim > self.dim:
             raise ValueError(f"serve_dim: {self.serve_dim} is beyond dim, {self.dim}")
         return self
+
+    def descent(self, views: int) -> Descent:
+        """Of the embedding, with so many views of a picture in a step."""
+        small_steps = views > 1 or self.backbone.kind != "residual"
+        usual = USUAL[self.optimizer or ("adamw" if small_steps else "sgd")]
+        learning_rate = usual.learning_rate if self.learning_rate is None else self.learning_rate
+        weight_decay = usual.weight_decay if self.weight_decay is None else self.weight_decay
+        return Descent(kind=usual.kind, learning_rate=views * learning_rate, weight_decay=weight_decay)
 
     def epochs_for(self, pictures: int) -> int:
         """FEWEST_EPOCHS to MOST_EPOCHS, showing SHOWN pictures in all where that lies between."""

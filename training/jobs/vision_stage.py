@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 
 from training.contracts.errors import ShopkeeperError
 from training.contracts.progress import Progress
+from training.jobs.descent import Descent
 from training.jobs.divergence import LossWatch
 from training.jobs.job import Report
 from training.jobs.stage_state import StageState
@@ -35,7 +36,7 @@ class Stage(Protocol):
     name: str
     module: nn.Module
     epochs: int
-    learning_rate: float
+    descent: Descent
     hurried: Sequence[nn.Parameter]
     """Weights that learn `hurry` times as fast."""
     hurry: float
@@ -64,14 +65,13 @@ class StageTraining:
         hurried = {id(weight) for weight in stage.hurried}
         usual = [weight for weight in self.module.parameters() if id(weight) not in hurried]
         groups = [
-            ([weight for weight in usual if weight.ndim > 1], config.weight_decay, 1.0),
+            ([weight for weight in usual if weight.ndim > 1], stage.descent.weight_decay, 1.0),
             ([weight for weight in usual if weight.ndim <= 1], 0.0, 1.0),
             (list(stage.hurried), 0.0, stage.hurry),
         ]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": weights, "weight_decay": decay, "rate": rate} for weights, decay, rate in groups if weights],
-            lr=stage.learning_rate, fused=True,
-        )  # fmt: skip
+        self.optimizer = stage.descent.optimizer(
+            [{"params": weights, "weight_decay": decay, "rate": rate} for weights, decay, rate in groups if weights]
+        )
         self.average = WeightAverage(self.module, config.average_decay)
         self.state = StageState(self.module, self.optimizer, self.average)
         self.watch = LossWatch(stage.guess, LARGEST_LOSS, besides=stage.guess_besides)
@@ -142,7 +142,7 @@ class StageTraining:
     def _step(self, loss: Tensor, *, share: float, epoch: int) -> float:
         """The mean loss over the workers, before the update."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.stage.learning_rate * share * group["rate"]
+            group["lr"] = self.stage.descent.learning_rate * share * group["rate"]
         self.optimizer.zero_grad(set_to_none=False)
         loss.backward()
         self.workers.average_in_place([weight.grad for weight in self.module.parameters() if weight.grad is not None])
@@ -151,7 +151,8 @@ class StageTraining:
         fault = self.watch.fault(mean, norm)
         if fault is not None:
             raise ShopkeeperError(
-                f"{self.stage.name}: {fault} at epoch {epoch}; set a learning_rate below {self.stage.learning_rate:g}"
+                f"{self.stage.name}: {fault} at epoch {epoch}; set a learning_rate below "
+                f"{self.stage.descent.learning_rate:g}"
             )
         self.optimizer.step()
         self.average.update()
