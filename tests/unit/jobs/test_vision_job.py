@@ -85,9 +85,11 @@ def test_the_index_holds_the_readable_training_images(result: FitResult, shop: S
     assert search.index.ids[slots[0]] == "train-blue-1"
 
 
-def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path, optimizer: str) -> None:
     shop = make_picture_shop(tmp_path / "shop", each=5, tests=1)
-    whole = fit(shop, tmp_path / "whole", config())
+    settings = config(optimizer=optimizer)
+    whole = fit(shop, tmp_path / "whole", settings)
 
     class Stopped(Exception):
         pass
@@ -97,13 +99,34 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
             super().__call__(metrics, checkpoint)
             raise Stopped
 
-    data = JOB.load(shop, config())
+    data = JOB.load(shop, settings)
     with pytest.raises(Stopped):
-        JOB.fit(config(), data, StopsAfterOne(tmp_path / "part" / "checkpoints"), tmp_path / "part" / "bundle")
-    resumed = fit(shop, tmp_path / "part", config())
+        JOB.fit(settings, data, StopsAfterOne(tmp_path / "part" / "checkpoints"), tmp_path / "part" / "bundle")
+    resumed = fit(shop, tmp_path / "part", settings)
     assert any("went on after epoch 1" in note for note in resumed.notes)
     vectors = [VisualSearch.load(run.folder).index.vectors() for run in (whole, resumed)]
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "views", "kind", "learning_rate"),
+    [({}, 1, "sgd", 0.1), ({}, 2, "adamw", 4e-3), ({"learning_rate": 0.01}, 1, "sgd", 0.01),
+     ({"backbone": {"kind": "efficientnet"}}, 1, "adamw", 2e-3), ({"optimizer": "sgd"}, 2, "sgd", 0.2)],
+)  # fmt: skip
+def test_the_optimiser_suits_the_network_and_the_views(
+    settings: dict[str, Any], views: int, kind: str, learning_rate: float
+) -> None:
+    chosen = VisionConfig.model_validate(settings).descent(views)
+    assert (chosen.kind, chosen.learning_rate) == (kind, learning_rate)
+
+
+def test_few_pictures_of_each_label_are_all_learnt_from(tmp_path: Path) -> None:
+    data = load(make_picture_shop(tmp_path / "few", each=5, tests=1), config())
+    assert len(data.shots["train"]) == 5 * len(COLOURS)
+    assert data.seen_again
+    data = load(make_picture_shop(tmp_path / "many", each=20, tests=1), config())
+    assert len(data.shots["train"]) < 20 * len(COLOURS)
+    assert not data.seen_again
 
 
 def test_boxes_train_a_detector_and_are_what_is_embedded(tmp_path: Path) -> None:
