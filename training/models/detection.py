@@ -9,6 +9,8 @@ import numpy as np
 from training.features.images import Box
 from training.metrics import Floats, Ints
 
+VOTING_OVERLAP, LEAST_VOTE = 0.6, 1e-12
+
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
@@ -43,3 +45,14 @@ def distinct(boxes_N4: Floats, scores_N: Floats, *, most: int, overlap: float) -
         alike = overlaps(boxes_N4[best][None], boxes_N4[waiting])[0] > overlap
         waiting = waiting[~alike]
     return np.array(kept, np.int64)
+
+
+def voted(boxes_N4: Floats, shares_N: Floats, kept_K: Ints) -> Floats:
+    """voted_K4: of each kept box the mean of those that nearly cover it, weighted by their squared shares (0-1).
+
+    Source: Gidaris and Komodakis, box voting, ICCV 2015.
+    """
+    votes_KN = np.where(overlaps(boxes_N4[kept_K], boxes_N4) > VOTING_OVERLAP, shares_N**2, 0.0)
+    votes_KN[np.arange(len(kept_K)), kept_K] = np.maximum(shares_N[kept_K] ** 2, LEAST_VOTE)
+    voted_K4: Floats = (votes_KN @ boxes_N4 / votes_KN.sum(axis=1, keepdims=True)).astype(np.float32)
+    return voted_K4

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from training.features.images import Picture, squared
 from training.metrics import Floats
 from training.models.backbone import BackboneConfig, build_backbone
-from training.models.detection import Detection, distinct
+from training.models.detection import Detection, distinct, voted
 from training.models.detector_network import DetectorNetwork
 from training.models.embedding_network import pixels_of
 from training.models.precision import fast_dtype
@@ -60,12 +60,15 @@ class Detector:
     ) -> list[Detection]:
         boxes_A4 = within_picture(boxes_A4, picture.shape[0], picture.shape[1], self.side)
         best_C = np.argsort(-scores_A, kind="stable")[:CANDIDATES]
-        kept_K = best_C[distinct(boxes_A4[best_C], scores_A[best_C], most=most, overlap=LARGEST_OVERLAP)]
-        names = [self.labels[code] if self.labels else None for code in labels_AL[kept_K].argmax(axis=1)]
-        shares_K = 1 / (1 + np.exp(-scores_A[kept_K]))
+        boxes_C4 = boxes_A4[best_C]
+        shares_C: Floats = (1 / (1 + np.exp(-scores_A[best_C]))).astype(np.float32)
+        kept_K = distinct(boxes_C4, shares_C, most=most, overlap=LARGEST_OVERLAP)
+        boxes_K4, shares_K = voted(boxes_C4, shares_C, kept_K), shares_C[kept_K]
+        codes_K = labels_AL[best_C[kept_K]].argmax(axis=1)
+        names = [self.labels[code] if self.labels else None for code in codes_K]
         return [
             Detection(box=(x0, y0, x1, y1), label=name or None, score=score)
-            for (x0, y0, x1, y1), name, score in zip(boxes_A4[kept_K].tolist(), names, shares_K.tolist(), strict=True)
+            for (x0, y0, x1, y1), name, score in zip(boxes_K4.tolist(), names, shares_K.tolist(), strict=True)
             if x0 < x1 and y0 < y1
         ]
 

@@ -8,7 +8,7 @@ import pytest
 from training.features.images import Box
 from training.jobs.detection_judging import box_priors, scored
 from training.jobs.vision_data import Scene
-from training.models.detection import Detection, distinct, overlaps
+from training.models.detection import Detection, distinct, overlaps, voted
 
 LEFT: Box = (0.0, 0.0, 0.4, 1.0)
 RIGHT: Box = (0.6, 0.0, 1.0, 1.0)
@@ -51,3 +51,11 @@ def test_alike_boxes_give_way_to_the_better_one() -> None:
     boxes = np.array([LEFT, (0.0, 0.0, 0.41, 1.0), RIGHT], np.float32)
     assert distinct(boxes, np.array([0.5, 0.9, 0.1], np.float32), most=10, overlap=0.6).tolist() == [1, 2]
     assert distinct(boxes, np.array([0.5, 0.9, 0.1], np.float32), most=1, overlap=0.6).tolist() == [1]
+
+
+def test_boxes_that_nearly_cover_each_other_vote() -> None:
+    boxes = np.array([[0.0, 0.0, 0.5, 0.5], [0.0, 0.0, 0.6, 0.5], [0.5, 0.5, 1.0, 1.0]], np.float32)
+    shares = np.array([0.8, 0.8, 0.1], np.float32)
+    found = voted(boxes, shares, np.array([0, 2]))
+    np.testing.assert_allclose(found, [[0.0, 0.0, 0.55, 0.5], [0.5, 0.5, 1.0, 1.0]], atol=1e-6)
+    np.testing.assert_allclose(voted(boxes, np.zeros(3, np.float32), np.array([1])), boxes[1:2], atol=1e-6)
