@@ -50,7 +50,7 @@ bench: install
 	$(BIN)/python tests/bench/item_tower_ablation.py --data ../shared/data/recsys/amazon_beauty
 	$(BIN)/python tests/bench/item_tower_ablation.py --data ../shared/data/recsys/ml-1m --format movielens-1m \
 		--variants ids ids+images ids+attributes ids+attributes+images --name item_images_ml1m \
-		--config configs/training/recommender.yaml
+		--config configs/training/recommender.yaml --seeds 2 --vision side=64 epochs=30
 	$(BIN)/python tests/bench/cold_items.py --data ../shared/data/recsys/amazon_beauty
 	$(BIN)/python tests/bench/two_workers.py --data ../shared/data/recsys/amazon_beauty
 	$(BIN)/python tests/bench/sharded_embeddings.py

@@ -3,10 +3,10 @@
 python tests/bench/item_tower_ablation.py --data ../shared/data/recsys/amazon_beauty --seeds 3
 python tests/bench/item_tower_ablation.py --data ../shared/data/recsys/ml-1m --format movielens-1m --seeds 1 \\
     --variants ids --config configs/training/recommender-ml1m.yaml --name recommender_ml1m
-python tests/bench/item_tower_ablation.py --data ../shared/data/recsys/ml-1m --format movielens-1m --seeds 3 \\
+python tests/bench/item_tower_ablation.py --data ../shared/data/recsys/ml-1m --format movielens-1m --seeds 2 \\
     --variants ids ids+images ids+attributes ids+attributes+images --name item_images_ml1m \\
-    --config configs/training/recommender.yaml
-python tests/bench/item_tower_ablation.py --data SHOP --format shop --variants ids ids+images ids+attributes \\
+    --config configs/training/recommender.yaml --vision side=64 epochs=30
+python tests/bench/item_tower_ablation.py --data SHOP --format shop --vision side=64 epochs=30 --variants ids ids+images ids+attributes \\
     ids+attributes+images --name item_images_sample --config configs/training/recommender.yaml
 
 The key phrases of the items were written by a language model from their titles: the rows with attributes and text read
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,11 @@ def settings(variant: str) -> dict[str, Any]:
     return chosen
 
 
-def vision_of(shop: Path, home: Path) -> str:
-    """The folder of the shop's vision bundle in this home; trained where there is none."""
+def vision_of(shop: Path, home: Path, settings: Sequence[str]) -> str:
+    """The folder of the shop's vision bundle in this home; trained with these settings where there is none."""
     found = sorted(home.glob("bundles/*/vision/*/manifest.json"))
     if not found:
-        run(home, "train", "vision", "--data", str(shop), "--workers", "0")
+        run(home, "train", "vision", "--data", str(shop), "--workers", "0", *settings)
         found = sorted(home.glob("bundles/*/vision/*/manifest.json"))
     return str(found[-1].parent)
 
@@ -133,8 +134,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS), choices=sorted({*VARIANTS, *PICTURED}))
     parser.add_argument("--home", type=Path, help="keeps the shop's vision there, and takes it from there")
+    parser.add_argument("--vision", nargs="*", default=[], metavar="SETTING=VALUE", help="of the vision training")
     options = parser.parse_args()
-    seeds = list(range(options.seeds))
+    seeds, vision = list(range(options.seeds)), [word for one in options.vision for word in ("--set", one)]
     recording = Recording(options.name, seeds=seeds)
     base = RecommenderConfig.model_validate(yaml.safe_load(options.config.read_text(encoding="utf-8")))
     with tempfile.TemporaryDirectory() as folder:
@@ -142,7 +144,9 @@ def main() -> None:
         if options.format != SHOP:
             DATASETS[options.format].read(options.data, shop)
         if any("images" in variant for variant in options.variants):
-            base = base.model_copy(update={"upstream": {"vision": vision_of(shop, options.home or Path(folder))}})
+            base = base.model_copy(
+                update={"upstream": {"vision": vision_of(shop, options.home or Path(folder), vision)}}
+            )
         data = load(Shop(shop), base)
         gains_by_variant: dict[str, np.ndarray] = {}
         runs_by_variant: dict[str, list[dict[str, Any]]] = {}
