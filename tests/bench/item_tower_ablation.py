@@ -6,8 +6,9 @@ python tests/bench/item_tower_ablation.py --data ../shared/data/recsys/ml-1m --f
 python tests/bench/item_tower_ablation.py --data ../shared/data/recsys/ml-1m --format movielens-1m --seeds 2 \\
     --variants ids ids+images ids+attributes ids+attributes+images --name item_images_ml1m \\
     --config configs/training/recommender.yaml --vision side=64 epochs=30
-python tests/bench/item_tower_ablation.py --data SHOP --format shop --vision side=64 epochs=30 --variants ids ids+images ids+attributes \\
-    ids+attributes+images --name item_images_sample --config configs/training/recommender.yaml
+python tests/bench/item_tower_ablation.py --data SHOP --format shop --vision side=64 epochs=30 \\
+    --variants ids ids+images ids+attributes ids+attributes+images --name item_images_sample \\
+    --config configs/training/recommender.yaml
 
 The key phrases of the items were written by a language model from their titles: the rows with attributes and text read
 them, those of ids alone do not. Epochs are chosen on validation; test is looked at once, at the end.
