@@ -18,7 +18,7 @@ from training.contracts.errors import InputError, Problem, ShopkeeperError
 if TYPE_CHECKING:
     from cluster.local.run_state import RunState
 
-WAIT_ALL_S = 1800.0
+WAIT_ALL_S = 5400.0
 
 
 @command

@@ -44,7 +44,7 @@ def up(shop: Path, home: Path) -> Iterator[dict[str, Any]]:
 
 
 def test_up_answers_with_the_shops_own_champion(up: dict[str, Any]) -> None:
-    assert up["missing"] == [*up["unfit"]] == ["vision", "forecaster"]
+    assert up["missing"] == [*up["unfit"]] == ["forecaster", "vision"]
     assert "POST /v1/recommendations" in up["routes"]
     document = recommend(up, "u0", limit=5)
     assert document["release"] == up["release"]

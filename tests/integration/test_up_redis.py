@@ -27,7 +27,7 @@ def test_an_acknowledged_event_outlives_the_system_and_its_redis(own_redis, tmp_
     up_options = ("up", "--data", str(shop), "--port", port, "--detach", "--json")
     up = answer(shopkeeper(home, *up_options, "--wait-all", SHOPKEEPER_STATE=own_redis.url))
     try:
-        assert up["missing"] == ["ranker", "vision", "forecaster"]
+        assert up["missing"] == ["ranker", "forecaster", "vision"]
         assert set(up["unfit"]) == set(up["missing"])
         assert up["unfit"]["vision"] == "the shop has no images table"
         assert "too few outcomes" in up["unfit"]["ranker"]

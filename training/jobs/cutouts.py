@@ -6,7 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from training.features.images import Picture
-from training.metrics import Bools, Floats
+from training.metrics import Bools, Floats, Ints
+from training.models.embedding_network import Pixels
 
 BACKGROUND_GAP = 24.0
 LEAST_PLAIN, LEAST_SHAPE, MOST_SHAPE = 0.9, 0.05, 0.9
@@ -34,3 +35,24 @@ def opacity(square: Picture) -> Floats:
         return np.zeros(shape_HW.shape, np.float32)
     soft_HW: Floats = ndimage.gaussian_filter(ndimage.binary_fill_holes(shape_HW).astype(np.float32), EDGE_BLUR_PX)
     return soft_HW
+
+
+class Opacities:
+    """opacity_BHW of squares, by their places; those of as many as fit in `most_bytes` are kept, a byte a pixel."""
+
+    def __init__(self, side: int, *, most_bytes: int) -> None:
+        self._room = most_bytes // side**2
+        self._kept: dict[int, Picture] = {}
+
+    def of(self, squares: Pixels, places_B: Ints) -> Floats:
+        found = [self._one(square, place) for square, place in zip(squares, places_B.tolist(), strict=True)]
+        opacity_BHW: Floats = np.stack(found).astype(np.float32) / np.float32(255)
+        return opacity_BHW
+
+    def _one(self, square: Picture, place: int) -> Picture:
+        if (kept := self._kept.get(place)) is not None:
+            return kept
+        bytes_HW: Picture = (255 * opacity(square)).round().astype(np.uint8)
+        if len(self._kept) < self._room:
+            self._kept[place] = bytes_HW
+        return bytes_HW

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from training.jobs.augmentation import Augmentation
 from training.jobs.compositions import chosen, composed
-from training.jobs.cutouts import opacity
+from training.jobs.cutouts import Opacities
 from training.jobs.metric_heads import MetricHead, view_contrast
 from training.jobs.norm_statistics import settled
 from training.jobs.pictures import Pictures
@@ -57,6 +57,7 @@ class EmbeddingStage:
         self.hurry = PROXY_HURRY
         self.epochs, self.descent = config.epochs_for(len(train)), config.descent(views)
         self.augmentation = Augmentation(config.augmentation.within(self.epochs, views))
+        self.opacities = Opacities(train.side, most_bytes=config.cache_mb * 1_000_000 // 3)
         self.pictures_per_step = min(config.pictures_per_step, max(2, len(train) // workers.size))
         self.guess_besides = config.contrast * math.log(views * self.pictures_per_step) if views > 1 else 0.0
         self.steps_per_epoch = max(FEWEST_STEPS, len(train) // (self.pictures_per_step * workers.size))
@@ -65,7 +66,7 @@ class EmbeddingStage:
         for places_B in self._own_steps(epoch):
             squares, kept_B = self.train.readable(places_B)
             targets_B = torch.from_numpy(self.codes_N[kept_B]).to(self.workers.device)
-            yield self._loss(squares, targets_B, chance, rng)
+            yield self._loss(squares, kept_B, targets_B, chance, rng)
 
     def _own_steps(self, epoch: int) -> Iterator[Ints]:
         """The same order on every worker, of which each takes its part."""
@@ -75,37 +76,41 @@ class EmbeddingStage:
             first = (step * size + self.workers.rank) * each
             yield order_N[np.arange(first, first + each) % len(order_N)]
 
-    def _loss(self, squares: Pixels, targets_B: Tensor, chance: Generator, rng: np.random.Generator) -> Tensor:
+    def _loss(
+        self, squares: Pixels, places_B: Ints, targets_B: Tensor, chance: Generator, rng: np.random.Generator
+    ) -> Tensor:
         if self.views > 1:
             targets_N = targets_B.repeat(self.views)
-            e_ND = self.network(torch.cat(self._seen(squares, self.views, chance))).float()
+            e_ND = self.network(torch.cat(self._seen(squares, places_B, self.views, chance))).float()
             return self.head(e_ND, targets_N) + self.config.contrast * view_contrast(e_ND, targets_N)
         share = float(rng.beta(self.augmentation.config.mixup, self.augmentation.config.mixup)) if self._mixes else 1.0
-        (seen_BCHW,) = self._seen(squares, 1, chance)
+        (seen_BCHW,) = self._seen(squares, places_B, 1, chance)
         partner_B = torch.randperm(len(targets_B), generator=chance).to(targets_B.device)
         mixed_BCHW = seen_BCHW if share == 1.0 else seen_BCHW.lerp(seen_BCHW[partner_B], 1 - share)
         e_BD = self.network(mixed_BCHW).float()
         loss: Tensor = share * self.head(e_BD, targets_B)
         return loss if share == 1.0 else loss + (1 - share) * self.head(e_BD, targets_B[partner_B])
 
-    def _seen(self, squares: Pixels, views: int, chance: Generator) -> list[Tensor]:
+    def _seen(self, squares: Pixels, places_B: Ints, views: int, chance: Generator) -> list[Tensor]:
         """Views of each picture; a share of those of articles that can be cut out are composed."""
         x_BCHW, share = pixels_of(squares).to(self.workers.device), self.augmentation.config.composed
         if not share:
             return [self.augmentation(x_BCHW, chance) for _ in range(views)]
-        opacity_B1HW = torch.from_numpy(np.stack([opacity(square) for square in squares]))[:, None].to(x_BCHW)
+        opacity_B1HW = torch.from_numpy(self.opacities.of(squares, places_B))[:, None].to(x_BCHW)
         cut_B = opacity_B1HW.amax(dim=(1, 2, 3)).cpu() > 0
         return [
             self._composed(x_BCHW, opacity_B1HW, cut_B & chosen(len(cut_B), share, chance), chance)
             for _ in range(views)
         ]
 
-    def _composed(self, x_BCHW: Tensor, opacity_B1HW: Tensor, places_B: Tensor, chance: Generator) -> Tensor:
-        """Views as usual, but composed ones at these places."""
-        seen_BCHW = self.augmentation(x_BCHW, chance)
-        if places_B.any():
-            scenes_PCHW = composed(x_BCHW[places_B], opacity_B1HW[places_B], chance)
-            seen_BCHW[places_B] = self.augmentation.lit(scenes_PCHW, chance)
+    def _composed(self, x_BCHW: Tensor, opacity_B1HW: Tensor, chosen_B: Tensor, chance: Generator) -> Tensor:
+        """Views as usual, but composed ones where chosen."""
+        seen_BCHW = torch.empty_like(x_BCHW)
+        if chosen_B.any():
+            scenes_PCHW = composed(x_BCHW[chosen_B], opacity_B1HW[chosen_B], chance)
+            seen_BCHW[chosen_B] = self.augmentation.lit(scenes_PCHW, chance)
+        if not chosen_B.all():
+            seen_BCHW[~chosen_B] = self.augmentation(x_BCHW[~chosen_B], chance)
         return seen_BCHW
 
     @property
@@ -118,7 +123,7 @@ class EmbeddingStage:
             for places_B in self._settling_steps():
                 squares, kept_B = self.train.batch(places_B)
                 if len(kept_B) > 1:
-                    self.network(self._seen(squares, 1, chance)[0])
+                    self.network(self._seen(squares, kept_B, 1, chance)[0])
 
     def _settling_steps(self) -> list[Ints]:
         order_N = np.random.default_rng(0).permutation(len(self.train))

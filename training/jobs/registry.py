@@ -10,8 +10,8 @@ from training.jobs.job import Job
 MODULES = {
     "recommender": "training.jobs.recommender",
     "ranker": "training.jobs.ranker",
-    "vision": "training.jobs.vision",
     "forecaster": "training.jobs.forecaster",
+    "vision": "training.jobs.vision",
 }
 
 

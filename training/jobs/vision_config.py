@@ -138,7 +138,11 @@ class VisionConfig(BaseModel):
     train_split: str | None = Field(
         default=None, description="train on images of this split; those without one always count"
     )
-    cache_mb: int = Field(default=1024, ge=0, description="decoded pictures that stay in memory; others are read anew")
+    cache_mb: int = Field(
+        default=1024,
+        ge=0,
+        description="decoded pictures that stay in memory, others are read anew; a third as much again for their outlines",
+    )
     selection_pictures: int = Field(default=2048, ge=1, description="validation pictures that judge an epoch")
     selection_gallery: int = Field(default=4096, ge=1, description="training pictures that they are looked up among")
     detector: DetectorConfig = DetectorConfig()
