@@ -141,7 +141,7 @@ class VisionConfig(BaseModel):
     cache_mb: int = Field(
         default=1024,
         ge=0,
-        description="decoded pictures that stay in memory, others are read anew; a third as much again for their outlines",
+        description="decoded pictures that stay in memory, others are read anew; outlines take a third as much again",
     )
     selection_pictures: int = Field(default=2048, ge=1, description="validation pictures that judge an epoch")
     selection_gallery: int = Field(default=4096, ge=1, description="training pictures that they are looked up among")
