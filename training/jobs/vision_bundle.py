@@ -17,7 +17,7 @@ from training.jobs.seen_again import SeenAgain
 from training.jobs.vision_config import VisionConfig
 from training.jobs.vision_data import VisionData
 from training.jobs.vision_exhibits import neighbours_shown
-from training.jobs.vision_judging import Embedded, embedded, judged, reranked
+from training.jobs.vision_judging import Embedded, embedded, finding_themselves, judged, reranked
 from training.models.backbone import BackboneConfig
 from training.models.detector import Detector
 from training.models.embedders import Embedder
@@ -111,10 +111,10 @@ class Candidates:
         """The chosen one's test metrics, those of its shorter embeddings and of the re-ranked order, and notes."""
         found, labels = self.vectors[self.kind], self.data.labels
         if not len(found["test"].shots):
-            return {}, ["no test image: nothing is measured on test"]
+            return {}, ["no test image: nothing is measured on test", finding_themselves(search)]
         more, said = reranked(found["test"], search, found["gallery"], labels)
         shorter = self._prefixes() if self.kind == NetworkEmbedder.kind else []
-        return {**self.test[self.kind], **more}, [said, *shorter]
+        return {**self.test[self.kind], **more}, [said, finding_themselves(search), *shorter]
 
     def _prefixes(self) -> list[str]:
         found, said = self.vectors[NetworkEmbedder.kind], []

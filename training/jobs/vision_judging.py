@@ -65,6 +65,16 @@ def reranked(
     return {f"reranked_{name}": value for name, value in other.items()}, said
 
 
+def finding_themselves(search: VisualSearch) -> str:
+    """How many of some indexed pictures are what their own vector finds first, one of the same vector counting too."""
+    slots_N = np.random.default_rng(0).permutation(len(search.index.ids))[:RERANKED_QUERIES]
+    first = 0
+    for slot, vector_D in zip(slots_N.tolist(), search.index.vectors_at(slots_N), strict=True):
+        found_K, _ = search.images(vector_D, 1)
+        first += found_K[0] == slot or bool(np.array_equal(search.index.vectors_at(found_K)[0], vector_D))
+    return f"of {len(slots_N):,} indexed pictures {first:,} find themselves first"
+
+
 def _looked_up(search: VisualSearch, vectors_QD: Floats, labels_Q: Ints, slot_labels: Ints) -> tuple[Bools, float]:
     """hits_QK, and seconds of a query."""
     begun = time.process_time()

@@ -58,6 +58,8 @@ def test_colours_are_learnt_and_compared_with_baselines(result: FitResult) -> No
     assert {"recall@1", "recall@5", "map@10", "reranked_map@10"} <= result.metrics.keys()
     assert set(result.baselines) == {"colour_histogram", "raw_pixels"}
     assert any("chosen by recall@1 on validation" in note for note in result.notes)
+    pictures = VisualSearch.load(result.folder).index.ids
+    assert f"of {len(pictures)} indexed pictures {len(pictures)} find themselves first" in result.notes
 
 
 def test_an_unreadable_image_is_a_row_of_the_report(result: FitResult, tmp_path: Path) -> None:
