@@ -55,7 +55,7 @@ class EmbeddingStage:
         self.module = nn.ModuleDict({"network": self.network, "head": self.head})
         self.hurried: Sequence[nn.Parameter] = [self.head.proxies_LD] if views > 1 else []
         self.hurry = PROXY_HURRY
-        self.epochs, self.descent = config.epochs_for(len(train)), config.descent(views)
+        self.epochs, self.descent = config.epochs_for(len(train)), config.descent(len(train), views)
         self.augmentation = Augmentation(config.augmentation.within(self.epochs, views))
         self.opacities = Opacities(train.side, most_bytes=config.cache_mb * 1_000_000 // 3)
         self.pictures_per_step = min(config.pictures_per_step, max(2, len(train) // workers.size))

@@ -16,6 +16,8 @@ SCALED = ("zoom", "turn", "stretch", "light", "tint", "cutout")
 COMPOSED = 0.75
 FULL_STRENGTH_EPOCHS, LEAST_MIXED_STRENGTH = 40, 0.5
 FEWEST_EPOCHS, MOST_EPOCHS, SHOWN = 17, 100, 310_000
+SGD_BELOW = 20_000
+"""On 8,300 of fashion-mnist's pictures SGD finds 1.1 points more at rank 1, on all 58,000 it finds 0.4 less."""
 USUAL: dict[OptimiserKind, Descent] = {
     "sgd": Descent(kind="sgd", learning_rate=0.1, weight_decay=1e-3),
     "adamw": Descent(kind="adamw", learning_rate=2e-3, weight_decay=0.05),
@@ -119,7 +121,9 @@ class VisionConfig(BaseModel):
         default=7200.0, gt=0, description="wall clock of all epochs together, looked at after each"
     )
     optimizer: OptimiserKind | None = Field(
-        default=None, description="by default sgd for a residual net and one view of a picture in a step, else adamw"
+        default=None,
+        description="by default sgd for a residual net, one view of a picture in a step, and fewer than "
+        f"{SGD_BELOW:,} pictures, else adamw",
     )
     learning_rate: float | None = Field(
         default=None, gt=0, description=f"by default {_said('learning_rate')}; times a picture's views in a step"
@@ -155,10 +159,10 @@ class VisionConfig(BaseModel):
             raise ValueError(f"serve_dim: {self.serve_dim} is beyond dim, {self.dim}")
         return self
 
-    def descent(self, views: int) -> Descent:
-        """Of the embedding, with so many views of a picture in a step."""
-        small_steps = views > 1 or self.backbone.kind != "residual"
-        usual = USUAL[self.optimizer or ("adamw" if small_steps else "sgd")]
+    def descent(self, pictures: int, views: int) -> Descent:
+        """Of the embedding, from so many pictures, with so many views of each in a step."""
+        plain = self.backbone.kind == "residual" and views == 1 and pictures < SGD_BELOW
+        usual = USUAL[self.optimizer or ("sgd" if plain else "adamw")]
         learning_rate = usual.learning_rate if self.learning_rate is None else self.learning_rate
         weight_decay = usual.weight_decay if self.weight_decay is None else self.weight_decay
         return Descent(kind=usual.kind, learning_rate=views * learning_rate, weight_decay=weight_decay)

@@ -111,14 +111,15 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, optimizer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "views", "kind", "learning_rate"),
-    [({}, 1, "sgd", 0.1), ({}, 2, "adamw", 4e-3), ({"learning_rate": 0.01}, 1, "sgd", 0.01),
-     ({"backbone": {"kind": "efficientnet"}}, 1, "adamw", 2e-3), ({"optimizer": "sgd"}, 2, "sgd", 0.2)],
+    ("settings", "pictures", "views", "kind", "learning_rate"),
+    [({}, 3_000, 1, "sgd", 0.1), ({}, 60_000, 1, "adamw", 2e-3), ({}, 3_000, 2, "adamw", 4e-3),
+     ({"learning_rate": 0.01}, 3_000, 1, "sgd", 0.01), ({"optimizer": "sgd"}, 60_000, 2, "sgd", 0.2),
+     ({"backbone": {"kind": "efficientnet"}}, 3_000, 1, "adamw", 2e-3)],
 )  # fmt: skip
-def test_the_optimiser_suits_the_network_and_the_views(
-    settings: dict[str, Any], views: int, kind: str, learning_rate: float
+def test_the_optimiser_suits_the_network_and_the_pictures(
+    settings: dict[str, Any], pictures: int, views: int, kind: str, learning_rate: float
 ) -> None:
-    chosen = VisionConfig.model_validate(settings).descent(views)
+    chosen = VisionConfig.model_validate(settings).descent(pictures, views)
     assert (chosen.kind, chosen.learning_rate) == (kind, learning_rate)
 
 
