@@ -19,9 +19,15 @@ class Descent:
     kind: OptimiserKind
     learning_rate: float
     weight_decay: float
+    views: int = 1
+
+    @property
+    def step_rate(self) -> float:
+        """A step that sees each picture in several views goes so much further."""
+        return self.views * self.learning_rate
 
     def optimizer(self, groups: Sequence[dict[str, Any]]) -> torch.optim.Optimizer:
         """Over groups of weights that name their own decay."""
         if self.kind == "sgd":
-            return torch.optim.SGD(groups, lr=self.learning_rate, momentum=MOMENTUM, nesterov=True, fused=True)
-        return torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+            return torch.optim.SGD(groups, lr=self.step_rate, momentum=MOMENTUM, nesterov=True, fused=True)
+        return torch.optim.AdamW(groups, lr=self.step_rate, fused=True)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from training.contracts.atomic import write_json
+from training.contracts.errors import InputError, Problem
 from training.jobs.vision_course import VisionCourse
 from training.jobs.weight_average import WeightAverage
 
@@ -45,7 +46,8 @@ class StageState:
             tensors |= {f"{done.stage}.{name}": tensor.detach().clone() for name, tensor in module.state_dict().items()}
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / TENSORS_FILE)
         courses = [asdict(one) for one in (*(done for done, _ in earlier), course)]
-        write_json(folder / COURSE_FILE, {"courses": courses, "averaged_steps": self.average.steps})
+        said = {"courses": courses, "averaged_steps": self.average.steps, "optimizer": type(self.optimizer).__name__}
+        write_json(folder / COURSE_FILE, said)
 
     def restore(self, folder: Path, stage: str) -> tuple[VisionCourse, bool]:
         """How far `stage` was when `folder` was written, and whether it was over."""
@@ -58,9 +60,18 @@ class StageState:
         if over:
             self._best = {name: tensors[f"{stage}.{name}"] for name in self._best}
         else:
+            self._refuse_other_optimizer(document.get("optimizer", torch.optim.AdamW.__name__), folder)
             self._take(tensors, document["averaged_steps"])
             courses[stage].resumed_after.append(courses[stage].epoch)
         return courses[stage], over
+
+    def _refuse_other_optimizer(self, found: str, folder: Path) -> None:
+        own = type(self.optimizer).__name__
+        if found != own:
+            raise InputError(
+                Problem(file=str(folder / COURSE_FILE), field="optimizer", found=found, allowed=own,
+                        problem="a checkpoint of another optimiser; set `optimizer`, or begin anew with --fresh")
+            )  # fmt: skip
 
     def _take(self, tensors: Mapping[str, Tensor], averaged_steps: int) -> None:
         self.module.load_state_dict({name: tensors[name] for name in self._best})

@@ -122,8 +122,8 @@ class VisionConfig(BaseModel):
     )
     optimizer: OptimiserKind | None = Field(
         default=None,
-        description="by default sgd for a residual net, one view of a picture in a step, and fewer than "
-        f"{SGD_BELOW:,} pictures, else adamw",
+        description="by default sgd for a residual net, one view of a picture in a step and fewer than "
+        f"{SGD_BELOW:,} pictures, unless learning_rate or weight_decay are given; else adamw",
     )
     learning_rate: float | None = Field(
         default=None, gt=0, description=f"by default {_said('learning_rate')}; times a picture's views in a step"
@@ -141,6 +141,11 @@ class VisionConfig(BaseModel):
     )
     train_split: str | None = Field(
         default=None, description="train on images of this split; those without one always count"
+    )
+    hold_out: bool | None = Field(
+        default=None,
+        description="whether a tenth of the pictures judge the epochs where none are in split validation; by default "
+        f"yes, but none of labels with under {MORE_VIEWS_BELOW:g} where most have so few; say true in a study",
     )
     cache_mb: int = Field(
         default=1024,
@@ -162,10 +167,11 @@ class VisionConfig(BaseModel):
     def descent(self, pictures: int, views: int) -> Descent:
         """Of the embedding, from so many pictures, with so many views of each in a step."""
         plain = self.backbone.kind == "residual" and views == 1 and pictures < SGD_BELOW
-        usual = USUAL[self.optimizer or ("sgd" if plain else "adamw")]
+        asked = self.learning_rate is not None or self.weight_decay is not None
+        usual = USUAL[self.optimizer or ("sgd" if plain and not asked else "adamw")]
         learning_rate = usual.learning_rate if self.learning_rate is None else self.learning_rate
         weight_decay = usual.weight_decay if self.weight_decay is None else self.weight_decay
-        return Descent(kind=usual.kind, learning_rate=views * learning_rate, weight_decay=weight_decay)
+        return Descent(kind=usual.kind, learning_rate=learning_rate, weight_decay=weight_decay, views=views)
 
     def epochs_for(self, pictures: int) -> int:
         """FEWEST_EPOCHS to MOST_EPOCHS, showing SHOWN pictures in all where that lies between."""

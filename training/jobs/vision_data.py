@@ -37,7 +37,8 @@ class Scene:
 class VisionData:
     """`gallery` and `test` are the contract's; `train` and `validation` are what is learnt from and selected on.
 
-    `seen_again`: no new picture of a known label is left for validation, which other views of training's stand for.
+    `few`: labels have so few pictures that each is missed. `seen_again`: no new picture of a known label is left for
+    validation, which other views of training's stand for.
     """
 
     shop: Shop
@@ -47,12 +48,13 @@ class VisionData:
     gallery: Sequence[Shot]
     scenes: Mapping[str, Sequence[Scene]]
     notes: tuple[str, ...]
+    few: bool
     seen_again: bool = False
 
     @property
     def views(self) -> int:
         """Views of a picture in a step that its label's number of pictures asks for."""
-        return 2 if _are_few(self.shots["train"]) else 1
+        return 2 if self.few else 1
 
 
 def load(shop: Shop, config: VisionConfig) -> VisionData:
@@ -76,12 +78,16 @@ def load(shop: Shop, config: VisionConfig) -> VisionData:
                     found=f"{len(rows)} images", allowed="at least one in split train, or without a split")
         )  # fmt: skip
     notes: list[str] = []
-    shots = _with_validation(parts, config.selection_pictures, notes)
+    few = len(parts["train"]) < MORE_VIEWS_BELOW * len({shot.label for shot in parts["train"]})
+    shots = _with_validation(parts, config, few, notes)
     known = {shot.label for shot in shots["train"]}
     if seen_again := not any(shot.label in known for shot in shots["validation"]):
         each = -(-len(shots["train"]) // config.selection_pictures)
         shots["validation"] = shots["train"][::each]
-        notes.append("no label has a new picture for validation: other views of training's pictures stand for them")
+        notes.append(
+            "no label has a new picture for validation: other views of training's pictures stand for them, which says "
+            "little of new ones; hold_out: true keeps some for it"
+        )
     return VisionData(
         shop=shop,
         side=config.side or own_side(shop, shots["train"]),
@@ -90,6 +96,7 @@ def load(shop: Shop, config: VisionConfig) -> VisionData:
         gallery=parts["train"],
         scenes=_scenes_with_validation(scenes),
         notes=tuple(notes),
+        few=few,
         seen_again=seen_again,
     )
 
@@ -142,19 +149,21 @@ def _corners(box: Mapping[str, Any]) -> Box:
     return (box["x0"], box["y0"], box["x1"], box["y1"])
 
 
-def _with_validation(parts: Mapping[str, list[Shot]], most: int, notes: list[str]) -> dict[str, Sequence[Shot]]:
+def _with_validation(
+    parts: Mapping[str, list[Shot]], config: VisionConfig, few: bool, notes: list[str]
+) -> dict[str, Sequence[Shot]]:
     """The shop's own validation images, else every HELD_OUT_EACHth of train by hash, never the last of a label.
 
-    Rarer ones where that would be more than about `most`; none where labels have so few that each is missed.
+    Rarer ones where that would be more than about `selection_pictures`; where labels have few, only of those that have
+    many. What boxes hold goes with its photo, from which the detector must not learn either.
     """
     train, validation = parts["train"], parts["validation"]
-    if not validation and not _are_few(train):
-        each = max(HELD_OUT_EACH, len(train) // most)
+    if not validation and config.hold_out is not False:
+        each = max(HELD_OUT_EACH, len(train) // config.selection_pictures)
         left = Counter(shot.label for shot in train)
         kept: list[Shot] = []
         for shot in train:
-            image_id = shot.image_id if shot.box is None else shot.image_id.rpartition("#")[0]
-            held = is_held_out(image_id, each) and left[shot.label] > 1
+            held = _is_held_out(shot, each) and left[shot.label] >= _least(shot, few and not config.hold_out)
             left[shot.label] -= held
             (validation if held else kept).append(shot)
         train = kept
@@ -163,8 +172,15 @@ def _with_validation(parts: Mapping[str, list[Shot]], most: int, notes: list[str
     return {"train": train, "validation": validation, "test": parts["test"]}
 
 
-def _are_few(shots: Sequence[Shot]) -> bool:
-    return len(shots) < MORE_VIEWS_BELOW * len({shot.label for shot in shots})
+def _is_held_out(shot: Shot, each: int) -> bool:
+    if shot.box is None:
+        return is_held_out(shot.image_id, each)
+    return is_held_out(shot.image_id.rpartition("#")[0])
+
+
+def _least(shot: Shot, spared: bool) -> float:
+    """Pictures that a label must have left, one of which may then be held out."""
+    return MORE_VIEWS_BELOW if spared and shot.box is None else 2
 
 
 def _scenes_with_validation(scenes: Mapping[str, list[Scene]]) -> dict[str, Sequence[Scene]]:

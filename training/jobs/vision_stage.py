@@ -142,7 +142,7 @@ class StageTraining:
     def _step(self, loss: Tensor, *, share: float, epoch: int) -> float:
         """The mean loss over the workers, before the update."""
         for group in self.optimizer.param_groups:
-            group["lr"] = self.stage.descent.learning_rate * share * group["rate"]
+            group["lr"] = self.stage.descent.step_rate * share * group["rate"]
         self.optimizer.zero_grad(set_to_none=False)
         loss.backward()
         self.workers.average_in_place([weight.grad for weight in self.module.parameters() if weight.grad is not None])

@@ -111,25 +111,60 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, optimizer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "pictures", "views", "kind", "learning_rate"),
+    ("settings", "pictures", "views", "kind", "step_rate"),
     [({}, 3_000, 1, "sgd", 0.1), ({}, 60_000, 1, "adamw", 2e-3), ({}, 3_000, 2, "adamw", 4e-3),
-     ({"learning_rate": 0.01}, 3_000, 1, "sgd", 0.01), ({"optimizer": "sgd"}, 60_000, 2, "sgd", 0.2),
+     ({"learning_rate": 0.01}, 3_000, 1, "adamw", 0.01), ({"weight_decay": 0.05}, 3_000, 1, "adamw", 2e-3),
+     ({"optimizer": "sgd"}, 60_000, 2, "sgd", 0.2), ({"optimizer": "sgd", "learning_rate": 0.05}, 9, 1, "sgd", 0.05),
      ({"backbone": {"kind": "efficientnet"}}, 3_000, 1, "adamw", 2e-3)],
 )  # fmt: skip
 def test_the_optimiser_suits_the_network_and_the_pictures(
-    settings: dict[str, Any], pictures: int, views: int, kind: str, learning_rate: float
+    settings: dict[str, Any], pictures: int, views: int, kind: str, step_rate: float
 ) -> None:
     chosen = VisionConfig.model_validate(settings).descent(pictures, views)
-    assert (chosen.kind, chosen.learning_rate) == (kind, learning_rate)
+    assert (chosen.kind, chosen.step_rate) == (kind, step_rate)
 
 
 def test_few_pictures_of_each_label_are_all_learnt_from(tmp_path: Path) -> None:
-    data = load(make_picture_shop(tmp_path / "few", each=5, tests=1), config())
+    shop = make_picture_shop(tmp_path / "few", each=5, tests=1)
+    data = load(shop, config())
     assert len(data.shots["train"]) == 5 * len(COLOURS)
-    assert data.seen_again
-    data = load(make_picture_shop(tmp_path / "many", each=20, tests=1), config())
-    assert len(data.shots["train"]) < 20 * len(COLOURS)
+    assert (data.few, data.views, data.seen_again) == (True, 2, True)
+    asked = load(shop, config(hold_out=True))
+    assert 0 < len(asked.shots["validation"]) == 5 * len(COLOURS) - len(asked.shots["train"])
+    assert (asked.few, asked.views, asked.seen_again) == (True, 2, False)
+
+
+def test_many_pictures_of_a_label_spare_some_for_validation(tmp_path: Path) -> None:
+    shop = make_picture_shop(tmp_path / "many", each=20, tests=1)
+    data = load(shop, config())
+    assert (data.few, data.views, data.seen_again) == (False, 1, False)
+    assert len(data.shots["train"]) == 20 * len(COLOURS) - len(data.shots["validation"])
+    assert load(shop, config(hold_out=False)).seen_again
+
+
+def test_a_label_of_many_spares_some_among_labels_of_few(tmp_path: Path) -> None:
+    def mostly_few(row: dict[str, Any]) -> dict[str, Any]:
+        number = int(row["image_id"].rpartition("-")[2])
+        return row if row["label"] == "red" else {**row, "label": f"{row['label']} {number // 2}"}
+
+    data = load(changed(make_picture_shop(tmp_path / "shop", each=40, tests=1), mostly_few), config())
+    assert data.few
+    assert {shot.label for shot in data.shots["validation"]} == {"red"}
     assert not data.seen_again
+
+
+def test_what_boxes_hold_is_held_out_with_its_photo(tmp_path: Path) -> None:
+    data = load(make_picture_shop(tmp_path / "shop", each=6, tests=1, side=64, boxes=True), config())
+    photos = {scene.image_id for scene in data.scenes["validation"]}
+    assert photos
+    assert not photos & {shot.image_id.rpartition("#")[0] for shot in data.shots["train"]}
+
+
+def test_a_checkpoint_of_another_optimiser_is_refused(tmp_path: Path) -> None:
+    shop = make_picture_shop(tmp_path / "shop", each=5, tests=1)
+    fit(shop, tmp_path / "run", config(optimizer="adamw"))
+    with pytest.raises(InputError, match="found AdamW; allowed SGD"):
+        fit(shop, tmp_path / "run", config(optimizer="sgd"))
 
 
 def test_boxes_train_a_detector_and_are_what_is_embedded(tmp_path: Path) -> None:
