@@ -20,6 +20,8 @@ SEASON = {"hour": 24, "day": 7, "week": 52, "month": 12, "quarter": 4, "year": 1
 MIXED_SHARE = 0.05
 """Of the steps between rows that may be no whole number of periods before the frequencies count as mixed."""
 FARTHEST_ZONE_US, QUARTER_HOUR_US = 14 * HOUR_US, HOUR_US // 4
+FIRST_EASTERN_US, LAST_EASTERN_US = HOUR_US, 11 * HOUR_US
+"""Before UTC's midnight comes that of zones without summer time; noon and a quarter to twelve are nobody's."""
 LEAST_STEPS = 8
 """Between rows, before their length is held to be meant."""
 
@@ -28,11 +30,13 @@ LEAST_STEPS = 8
 class Frequency:
     """What a period is. A timestamp belongs to the period that it lies in.
 
-    `anchor_us` is where a period starts; of months and longer ones how far from UTC's, as in a shop's own time zone.
+    `anchor_us` is where a period starts; of months and longer ones how far from UTC's at the earliest, as in a shop's
+    own time zone, and `later_us` by how much later in winter time.
     """
 
     unit: Unit
     anchor_us: int = 0
+    later_us: int = 0
 
     @property
     def season(self) -> int:
@@ -50,7 +54,8 @@ class Frequency:
             # An hour early is summer time's doing, not another period.
             early_us = HOUR_US if self.unit != "hour" else 0
             return (np.asarray(timestamps_us, np.int64) - self.anchor_us + early_us) // FIXED_US[self.unit]
-        early_us = HOUR_US if self.anchor_us else 0
+        # Where summer time was not seen it may still come.
+        early_us = HOUR_US if self.anchor_us and not self.later_us else 0
         return _month(np.asarray(timestamps_us, np.int64) - self.anchor_us + early_us) // MONTHS[self.unit]
 
     def timestamp_us(self, periods: Ints) -> Ints:
@@ -58,7 +63,7 @@ class Frequency:
         periods = np.asarray(periods, np.int64)
         if self.unit in FIXED_US:
             return periods * FIXED_US[self.unit] + self.anchor_us
-        return _month_start_us(periods * MONTHS[self.unit]) + self.anchor_us
+        return _month_start_us(periods * MONTHS[self.unit]) + self.anchor_us + self.later_us
 
     def moment(self, period: int) -> datetime:
         return datetime.fromtimestamp(int(self.timestamp_us(np.array([period]))[0]) / 1e6, UTC)
@@ -76,8 +81,8 @@ def frequency_of(timestamps_us: Ints, series: Ints) -> Frequency:
         return Frequency("week", int(timestamps_us[0]) if len(timestamps_us) else 0)
     values, counts = np.unique(steps_us, return_counts=True)
     unit = _unit(int(values[counts.argmax()]))
-    anchor_us = int(timestamps_us[0]) % FIXED_US[unit] if unit in FIXED_US else _from_month_start_us(timestamps_us)
-    frequency = Frequency(unit, anchor_us)
+    anchored = (int(timestamps_us[0]) % FIXED_US[unit], 0) if unit in FIXED_US else _month_starts(timestamps_us)
+    frequency = Frequency(unit, *anchored)
     if unit in FIXED_US:
         _refuse_mixed(steps_us, FIXED_US[unit], unit)
     elif float(np.mean(steps_us < (FIXED_US["day"] * 27 * MONTHS[unit]))) > MIXED_SHARE:
@@ -94,12 +99,24 @@ def _month_start_us(months: Ints) -> Ints:
     return months.astype("datetime64[M]").astype("datetime64[us]").astype(np.int64)
 
 
-def _from_month_start_us(timestamps_us: Ints) -> int:
-    """Usual distance from the nearest start of a month in UTC, where a time zone's midnight explains it; else 0."""
+def _month_starts(timestamps_us: Ints) -> tuple[int, int]:
+    """How far from UTC's months those of the rows start at the earliest, and how much later in winter time.
+
+    Both 0 where the rows are not the midnights of one time zone: two offsets an hour apart are, and a single one where
+    that hour is a midnight somewhere and not more likely the evening of a month's last day.
+    """
     months = _month(timestamps_us)
     after_us, before_us = timestamps_us - _month_start_us(months), _month_start_us(months + 1) - timestamps_us
-    usual_us = int(np.median(np.where(after_us <= before_us, after_us, -before_us)))
-    return usual_us if abs(usual_us) <= FARTHEST_ZONE_US and usual_us % QUARTER_HOUR_US == 0 else 0
+    offsets, counts = np.unique(np.where(after_us <= before_us, after_us, -before_us), return_counts=True)
+    usual = np.sort(offsets[np.argsort(-counts, kind="stable")[:2]])
+    share = counts[np.isin(offsets, usual)].sum() / counts.sum()
+    if share < 1 - MIXED_SHARE or np.abs(usual).max() > FARTHEST_ZONE_US or (usual % QUARTER_HOUR_US).any():
+        return 0, 0
+    if len(usual) == 2:
+        return (int(usual[0]), HOUR_US) if usual[1] - usual[0] == HOUR_US else (0, 0)
+    (offset_us,) = usual.tolist()
+    is_midnight = offset_us > 0 or -LAST_EASTERN_US <= offset_us <= -FIRST_EASTERN_US
+    return (offset_us if is_midnight else 0), 0
 
 
 def _unit(step_us: int) -> Unit:

@@ -95,20 +95,30 @@ def test_months_start_with_months() -> None:
     assert np.array_equal(frequency.timestamp_us(frequency.period(times)), times)
 
 
-@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Los_Angeles", "Asia/Tokyo", "Pacific/Auckland"])
-def test_months_may_start_at_another_zones_midnight(zone: str) -> None:
-    own = [datetime(2023 + month // 12, month % 12 + 1, 1, tzinfo=ZoneInfo(zone)) for month in range(24)]
+@pytest.mark.parametrize("months", [17, 24, 29])
+@pytest.mark.parametrize("first", [1, 10, 11])
+@pytest.mark.parametrize(
+    "zone", ["Europe/Berlin", "Europe/London", "Europe/Lisbon", "Europe/Dublin", "America/Los_Angeles", "Asia/Tokyo",
+             "Asia/Kathmandu", "Pacific/Auckland", "Pacific/Honolulu"],
+)  # fmt: skip
+def test_months_may_start_at_another_zones_midnight(zone: str, first: int, months: int) -> None:
+    places = range(first - 1, first - 1 + months)
+    own = [datetime(2022 + place // 12, place % 12 + 1, 1, tzinfo=ZoneInfo(zone)) for place in places]
     times = moments_us(*own)
-    frequency = frequency_of(times, np.zeros(24, np.int64))
+    frequency = frequency_of(times, np.zeros(months, np.int64))
     periods = frequency.period(times)
-    assert np.array_equal(np.diff(periods), np.ones(23))
+    assert np.array_equal(np.diff(periods), np.ones(months - 1))
     starts = [frequency.moment(int(period)).astimezone(ZoneInfo(zone)) for period in periods]
-    assert all(abs(start - wanted) <= timedelta(hours=1) for start, wanted in zip(starts, own, strict=True))
-    assert calendar_features(periods, frequency, "DE")["place_in_year"][12] == 0
+    assert [(start.year, start.month, start.day) for start in starts] == [(one.year, one.month, one.day) for one in own]
+    assert all(timedelta(0) <= start - wanted <= timedelta(hours=1) for start, wanted in zip(starts, own, strict=True))
+    january = next(number for number, one in enumerate(own) if one.month == 1)
+    assert calendar_features(periods, frequency, "DE")["place_in_year"][january] == 0
 
 
-def test_months_may_be_named_by_their_last_day() -> None:
-    ends = moments_us(*(datetime(2024, month + 1, 1, tzinfo=UTC) - timedelta(days=1) for month in range(1, 12)))
+@pytest.mark.parametrize("hours", [0.0, 12.0, 23.75, 23.98])
+def test_the_evening_of_a_months_last_day_is_still_its_own(hours: float) -> None:
+    last = [datetime(2024, month + 1, 1, tzinfo=UTC) - timedelta(days=1) for month in range(1, 12)]
+    ends = moments_us(*(day + timedelta(hours=hours) for day in last))
     frequency = frequency_of(ends, np.zeros(11, np.int64))
     assert frequency.moment(int(frequency.period(ends)[1])) == datetime(2024, 2, 1, tzinfo=UTC)
 
