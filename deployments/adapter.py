@@ -99,8 +99,13 @@ class HandlePort:
         self.handle = handle
 
     async def answer(self, query: Any) -> Any:
+        response = self.handle.answer.remote(query)
         try:
-            return await self.handle.answer.remote(query)
+            return await response
+        except asyncio.CancelledError:
+            # Serve goes on for a caller that has gone, unless told.
+            response.cancel()
+            raise
         except RayTaskError:
             raise
         except (RayActorError, DeploymentUnavailableError) as error:

@@ -100,15 +100,20 @@ class StageClient:
             return None
         if self.room is None:
             return await self._ask(query, timeout_s)
-        if not self.room.enter(timeout_s):
+        return await self._ask_in_turn(self.room, query, timeout_s)
+
+    async def _ask_in_turn(self, room: Room, query: Any, timeout_s: float) -> Any | None:
+        came_s = time.monotonic()
+        if not await room.enter(timeout_s):
             self.telemetry.count("stage_failures", stage=self.name, cause="full")
             raise StageFull(f"{self.name.replace('_', ' ')} is asked for more than it can do; try again in a moment")
-        behind, entered_s, answer = self.room.inside, time.monotonic(), None
+        behind, entered_s, answer = room.inside, time.monotonic(), None
         try:
-            answer = await self._ask(query, timeout_s)
+            left_s = timeout_s - (entered_s - came_s)
+            answer = None if self.breaker.is_open else await self._ask(query, left_s)
         finally:
             took_s = time.monotonic() - entered_s
-            self.room.leave(behind=behind, took_s=took_s, answered=answer is not None)
+            room.leave(behind=behind, took_s=took_s, answered=answered(answer))
         return answer
 
     async def _ask(self, query: Any, timeout_s: float) -> Any | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -86,6 +87,27 @@ def _watch(http: httpx.Client, data: bytes, item_id: str, put_s: float) -> float
         if best(http, data) != item_id:
             missed_s = asked_s
     return missed_s
+
+
+def test_hopeless_deadlines_cost_the_others_nothing(http: httpx.Client) -> None:
+    def status(timeout_ms: int) -> int:
+        headers = {"X-Timeout-Ms": str(timeout_ms)}
+        return http.post(PATH, files={"image": ("photo.jpg", item_picture(4))}, headers=headers).status_code
+
+    over = threading.Event()
+
+    def flood() -> set[int]:
+        found = set[int]()
+        while not over.is_set():
+            found.add(status(10))
+        return found
+
+    with ThreadPoolExecutor(4) as clients:
+        floods = [clients.submit(flood) for _ in range(4)]
+        statuses = [status(2000) for _ in range(20)]
+        over.set()
+        assert 503 in set().union(*(one.result() for one in floods))
+    assert statuses.count(200) >= 18
 
 
 def test_killed_replica_is_a_503_at_most_and_comes_back(http: httpx.Client) -> None:

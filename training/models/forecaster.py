@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -238,7 +238,7 @@ class Forecaster:
         return {
             "horizon": self.horizon,
             "memory": self.memory,
-            "frequency": {"unit": self.frequency.unit, "anchor_us": self.frequency.anchor_us},
+            "frequency": asdict(self.frequency),
             "covariates": self.covariates.model_dump(mode="json"),
             "quantiles": self.quantiles,
             "members": list(self.members),
