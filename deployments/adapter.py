@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ray
@@ -26,6 +27,8 @@ from deployments.stages import StageLost, StageStatus
 from deployments.state.open import refuse_shared_file
 
 LOGGER = logging.getLogger("ray.serve")
+CALLING_OFF = ThreadPoolExecutor(1, thread_name_prefix="calling-off")
+"""Ray's call blocks for as long as a router or a dying replica wants."""
 STALLED_S = 600.0
 """A bundle and the catalogue's changes since may take this long to load before the replica counts as ill."""
 
@@ -93,18 +96,21 @@ class StageReplica:
 
 
 class HandlePort:
-    """A stage behind a Serve handle."""
+    """A stage behind a Serve handle; where its work is `heavy`, a replica is told of callers that have gone.
 
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self.handle = handle
+    Serve goes on for them otherwise. A light answer is made sooner than it is called off.
+    """
+
+    def __init__(self, handle: DeploymentHandle, *, heavy: bool) -> None:
+        self.handle, self.heavy = handle, heavy
 
     async def answer(self, query: Any) -> Any:
         response = self.handle.answer.remote(query)
         try:
             return await response
         except asyncio.CancelledError:
-            # Serve goes on for a caller that has gone, unless told.
-            response.cancel()
+            if self.heavy:
+                CALLING_OFF.submit(response.cancel)
             raise
         except RayTaskError:
             raise
@@ -121,7 +127,7 @@ class GatewayReplica:
 
     def __init__(self, config: ServingConfig, keys: Sequence[ApiKey], stages: dict[str, DeploymentHandle]) -> None:
         refuse_shared_file(config.state, nodes=alive_nodes())
-        ports = {name: HandlePort(handle) for name, handle in stages.items()}
+        ports = {name: HandlePort(handle, heavy=STAGES[name].varied) for name, handle in stages.items()}
         self.gateway = open_gateway(config, ports=ports, telemetry=RayTelemetry())
         self.keys = tuple(keys)
 
