@@ -21,6 +21,7 @@ from training.jobs.workers import Workers
 from training.metrics import Floats, Ints
 from training.models.backbone import build_backbone
 from training.models.embedding_network import EmbeddingNetwork, Pixels, pixels_of
+from training.models.precision import in_float32
 
 SETTLING_STEPS = 24
 PROXY_HURRY = 4.0
@@ -31,7 +32,10 @@ FEWEST_STEPS = 25
 
 
 class EmbeddingStage:
-    """Trains on `train`; judged by recall@1 of `validation` looked up among part of `train`."""
+    """Trains on `train`; judged by recall@1 of `validation` looked up among part of `train`.
+
+    The last epochs see pictures as they are looked up later: those of the gallery then lie where their label is.
+    """
 
     name = "embedding"
 
@@ -56,13 +60,17 @@ class EmbeddingStage:
         self.hurried: Sequence[nn.Parameter] = [self.head.proxies_LD] if views > 1 else []
         self.hurry = PROXY_HURRY
         self.epochs, self.descent = config.epochs_for(len(train)), config.descent(len(train), views)
-        self.augmentation = Augmentation(config.augmentation.within(self.epochs, views))
+        varied = config.augmentation.within(self.epochs, views)
+        self.varied_epochs = self.epochs - round((varied.plain_finish or 0) * self.epochs)
+        self.varied, self.plain = Augmentation(varied), Augmentation(varied.plain)
+        self.augmentation = self.varied
         self.opacities = Opacities(train.side, most_bytes=config.cache_mb * 1_000_000 // 3)
-        self.pictures_per_step = min(config.pictures_per_step, max(2, len(train) // workers.size))
+        self.pictures_per_step = min(config.step_for(len(train), views), max(2, len(train) // workers.size))
         self.guess_besides = config.contrast * math.log(views * self.pictures_per_step) if views > 1 else 0.0
         self.steps_per_epoch = max(FEWEST_STEPS, len(train) // (self.pictures_per_step * workers.size))
 
     def losses(self, epoch: int, chance: Generator, rng: np.random.Generator) -> Iterator[Tensor]:
+        self.augmentation = self.varied if epoch <= self.varied_epochs else self.plain
         for places_B in self._own_steps(epoch):
             squares, kept_B = self.train.readable(places_B)
             targets_B = torch.from_numpy(self.codes_N[kept_B]).to(self.workers.device)
@@ -82,14 +90,16 @@ class EmbeddingStage:
         if self.views > 1:
             targets_N = targets_B.repeat(self.views)
             e_ND = self.network(torch.cat(self._seen(squares, places_B, self.views, chance))).float()
-            return self.head(e_ND, targets_N) + self.config.contrast * view_contrast(e_ND, targets_N)
+            with in_float32(e_ND.device):
+                return self.head(e_ND, targets_N) + self.config.contrast * view_contrast(e_ND, targets_N)
         share = float(rng.beta(self.augmentation.config.mixup, self.augmentation.config.mixup)) if self._mixes else 1.0
         (seen_BCHW,) = self._seen(squares, places_B, 1, chance)
         partner_B = torch.randperm(len(targets_B), generator=chance).to(targets_B.device)
         mixed_BCHW = seen_BCHW if share == 1.0 else seen_BCHW.lerp(seen_BCHW[partner_B], 1 - share)
         e_BD = self.network(mixed_BCHW).float()
-        loss: Tensor = share * self.head(e_BD, targets_B)
-        return loss if share == 1.0 else loss + (1 - share) * self.head(e_BD, targets_B[partner_B])
+        with in_float32(e_BD.device):
+            loss: Tensor = share * self.head(e_BD, targets_B)
+            return loss if share == 1.0 else loss + (1 - share) * self.head(e_BD, targets_B[partner_B])
 
     def _seen(self, squares: Pixels, places_B: Ints, views: int, chance: Generator) -> list[Tensor]:
         """Views of each picture; a share of those of articles that can be cut out are composed."""

@@ -15,7 +15,7 @@ from training.metrics import Bools, Floats, Ints
 from training.models.embedders import Embedder
 from training.models.visual_search import VisualSearch
 
-RERANKED_QUERIES = 2000
+RERANKED_QUERIES, SOUGHT_AGAIN = 10_000, 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def reranked(
 
 def finding_themselves(search: VisualSearch) -> str:
     """How many of some indexed pictures are what their own vector finds first, one of the same vector counting too."""
-    slots_N = np.random.default_rng(0).permutation(len(search.index.ids))[:RERANKED_QUERIES]
+    slots_N = np.random.default_rng(0).permutation(len(search.index.ids))[:SOUGHT_AGAIN]
     first = 0
     for slot, vector_D in zip(slots_N.tolist(), search.index.vectors_at(slots_N), strict=True):
         found_K, _ = search.images(vector_D, 1)

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from tests.picture_shop import COLOURS, images_table, make_picture_shop
 from training.contracts.errors import InputError
 from training.contracts.shop import Shop
 from training.jobs.job import FitResult, LocalReport
+from training.jobs.metric_heads import MetricHead
 from training.jobs.pictures import read_picture
 from training.jobs.vision import JOB
 from training.jobs.vision_batch import NEAREST, NearestBatch, image_paths
@@ -257,3 +259,18 @@ def test_batch_inference_has_a_row_for_every_image(result: FitResult, shop: Shop
     assert [row["problem"] is not None for row in by_image["train-red-3"]] == [True]
     assert (by_image["train-blue-1"][0]["rank"], by_image["train-blue-1"][0]["item_id"]) == (1, "blue")
     assert all([row["rank"] for row in found] == [1, 2] for name, found in by_image.items() if name != "train-red-3")
+
+
+def test_cosines_are_counted_in_float32_beside_a_bfloat16_network(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed, forward = list[bool](), MetricHead.forward
+
+    def watched(head: MetricHead, e_BD: torch.Tensor, targets_B: torch.Tensor) -> torch.Tensor:
+        mixed.append(torch.is_autocast_enabled("cpu"))
+        return forward(head, e_BD, targets_B)
+
+    monkeypatch.setattr(MetricHead, "forward", watched)
+    fit(shop, tmp_path, config(epochs=1, precision="bfloat16", margin=0.1))
+    assert mixed
+    assert not any(mixed)
