@@ -114,7 +114,8 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, optimizer: str) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "pictures", "views", "kind", "step_rate"),
-    [({}, 3_000, 1, "sgd", 0.1), ({}, 60_000, 1, "adamw", 2e-3), ({}, 3_000, 2, "adamw", 4e-3),
+    [({}, 3_000, 1, "sgd", 0.1), ({}, 60_000, 1, "adamw", 4e-3), ({}, 3_000, 2, "adamw", 4e-3),
+     ({"pictures_per_step": 32}, 3_000, 1, "sgd", 0.05), ({"pictures_per_step": 32}, 60_000, 1, "adamw", 1e-3),
      ({"learning_rate": 0.01}, 3_000, 1, "adamw", 0.01), ({"weight_decay": 0.05}, 3_000, 1, "adamw", 2e-3),
      ({"optimizer": "sgd"}, 60_000, 2, "sgd", 0.2), ({"optimizer": "sgd", "learning_rate": 0.05}, 9, 1, "sgd", 0.05),
      ({"backbone": {"kind": "efficientnet"}}, 3_000, 1, "adamw", 2e-3)],
