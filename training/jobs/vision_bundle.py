@@ -17,7 +17,7 @@ from training.jobs.seen_again import SeenAgain
 from training.jobs.vision_config import VisionConfig
 from training.jobs.vision_data import VisionData
 from training.jobs.vision_exhibits import neighbours_shown
-from training.jobs.vision_judging import Embedded, embedded, finding_themselves, judged, reranked
+from training.jobs.vision_judging import Embedded, embedded, finding_themselves, judged, reranked, served_items
 from training.models.backbone import BackboneConfig
 from training.models.detector import Detector
 from training.models.embedders import Embedder
@@ -114,6 +114,7 @@ class Candidates:
             return {}, ["no test image: nothing is measured on test", finding_themselves(search)]
         more, said = reranked(found["test"], search, found["gallery"], labels)
         shorter = self._prefixes() if self.kind == NetworkEmbedder.kind else []
+        more |= served_items(found["test"], search)
         return {**self.test[self.kind], **more}, [said, finding_themselves(search), *shorter]
 
     def _prefixes(self) -> list[str]:

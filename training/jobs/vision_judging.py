@@ -16,6 +16,7 @@ from training.models.embedders import Embedder
 from training.models.visual_search import VisualSearch
 
 RERANKED_QUERIES, SOUGHT_AGAIN = 10_000, 2_000
+SERVED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,18 @@ def reranked(
         f"{one['recall@1']:.4f} -> {other['recall@1']:.4f}; search with it takes {1e3 * extra_s:.1f} ms a picture"
     )
     return {f"reranked_{name}": value for name, value in other.items()}, said
+
+
+def served_items(queries: Embedded, search: VisualSearch) -> dict[str, float]:
+    """Of pictures whose label is their item, how many have it first and among the first five items of the answer."""
+    shots, rows = queries.shots, np.random.default_rng(0).permutation(len(queries.shots))[:RERANKED_QUERIES]
+    if any(shot.item_id != shot.label for shot in shots):
+        return {}
+    answers = search.search(queries.vectors_ND[rows], SERVED)
+    hits_QK = np.zeros((len(rows), SERVED), np.bool_)
+    for row, (place, items) in enumerate(zip(rows.tolist(), answers, strict=True)):
+        hits_QK[row, : len(items)] = [item_id == shots[place].item_id for item_id, _ in items]
+    return {"item_recall@1": float(hits_QK[:, 0].mean()), "item_recall@5": float(hits_QK.any(axis=1).mean())}
 
 
 def finding_themselves(search: VisualSearch) -> str:

@@ -64,6 +64,12 @@ def test_colours_are_learnt_and_compared_with_baselines(result: FitResult) -> No
     assert f"of {len(pictures)} indexed pictures {len(pictures)} find themselves first" in result.notes
 
 
+def test_answers_are_judged_by_item_where_items_are_the_labels(result: FitResult, tmp_path: Path) -> None:
+    assert 0.9 <= result.metrics["item_recall@1"] <= result.metrics["item_recall@5"] == 1.0, "there are four items"
+    singly = changed(make_picture_shop(tmp_path / "shop"), lambda row: {**row, "item_id": row["image_id"]})
+    assert "item_recall@1" not in fit(singly, tmp_path / "run", config(epochs=1)).metrics
+
+
 def test_an_unreadable_image_is_a_row_of_the_report(result: FitResult, tmp_path: Path) -> None:
     (problem,) = result.problems
     assert problem.startswith("images row 3 (pictures/train-red-3.png): ")
