@@ -2,7 +2,7 @@
 
 python tests/bench/vision_quality.py --shop fashion-mnist ../shared/data/vision/fashion_mnist \
     --shop image-folders ../shared/data/vision/clothing_small --name vision_quality
-python tests/bench/vision_quality.py --sample --name vision_sample
+python tests/bench/vision_quality.py --sample 1 --name vision_sample
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def spread(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shop", nargs=2, action="append", default=[], metavar=("FORMAT", "FOLDER"))
-    parser.add_argument("--sample", action="store_true", help="the sample shop too")
+    parser.add_argument("--sample", type=int, action="append", default=[], metavar="SEED", help="a sample shop too")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--softmax", action="store_true", help="a plain classifier beside it, one seed")
     parser.add_argument("--set", action="append", default=[], help="a setting for all runs")
@@ -53,9 +53,9 @@ def main() -> None:
         for kind, source in options.shop:
             shops[Path(source).name] = Path(folder) / Path(source).name
             run(home, "data", "import", kind, "--from", source, "--out", str(shops[Path(source).name]))
-        if options.sample:
-            shops["sample"] = Path(folder) / "sample"
-            generate(shops["sample"], size="small", seed=0)
+        for drawn in options.sample:
+            shops[f"sample_{drawn}"] = Path(folder) / f"sample_{drawn}"
+            generate(shops[f"sample_{drawn}"], size="small", seed=drawn)
         for name, shop in shops.items():
             runs = [train(home, shop, seed, *settings) for seed in seeds]
             figures[name] = {"metrics": spread(runs), "runs": runs}

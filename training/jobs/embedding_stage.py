@@ -21,6 +21,7 @@ from training.jobs.workers import Workers
 from training.metrics import Floats, Ints
 from training.models.backbone import build_backbone
 from training.models.embedding_network import EmbeddingNetwork, Pixels, pixels_of
+from training.models.label_proxies import LabelProxies
 from training.models.precision import in_float32
 
 SETTLING_STEPS = 24
@@ -53,7 +54,7 @@ class EmbeddingStage:
         code = {label: number for number, label in enumerate(labels)}
         self.codes_N = np.array([code[shot.label] for shot in train.shots], np.int64)
         self.validation_codes_V = np.array([code.get(shot.label, -1) for shot in validation.shots], np.int64)
-        self.guess, self.views = len(labels), views
+        self.labels, self.guess, self.views = list(labels), len(labels), views
         self.network = EmbeddingNetwork(build_backbone(config.backbone, train.side), config.dim)
         self.head = MetricHead(len(labels), config)
         self.module = nn.ModuleDict({"network": self.network, "head": self.head})
@@ -159,6 +160,12 @@ class EmbeddingStage:
         if len(own_N) > most:
             return _some(len(self.train), most)
         return np.union1d(own_N, _some(len(self.train), most - len(own_N)))
+
+    @torch.inference_mode()
+    def proxies(self, dim: int) -> LabelProxies:
+        """Of the labels, in the order that they were given in, for embeddings of `dim` dimensions."""
+        proxies_LD = nn.functional.normalize(self.head.proxies_LD.float().cpu()[:, :dim], dim=1)
+        return LabelProxies(self.labels, proxies_LD.numpy())
 
     @torch.inference_mode()
     def predicted(self, vectors_ND: Floats) -> Ints:

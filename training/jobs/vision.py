@@ -26,7 +26,7 @@ from training.jobs.vision_config import VisionConfig
 from training.jobs.vision_course import VisionCourse
 from training.jobs.vision_data import VisionData, load
 from training.jobs.vision_exhibits import detections_shown
-from training.jobs.vision_judging import embedded, judged
+from training.jobs.vision_judging import as_indexed, embedded, judged
 from training.jobs.vision_stage import StageTraining
 from training.jobs.workers import Workers
 from training.models.backbone import BackboneConfig
@@ -71,7 +71,8 @@ def fit(
         return _empty_result(out)
     network = NetworkEmbedder(trained.stage.network.to("cpu"), config.serve_dim or config.dim)
     mapped: Mapped | None = getattr(report, "mapped", None)
-    candidates = Candidates(config, data, pictures, network, progress, mapped)
+    proxies = trained.stage.proxies(network.dim) if data.few and config.head != "softmax" else None
+    candidates = Candidates(config, data, pictures, network, progress, mapped, proxies=proxies)
     search = candidates.bundled(described, trained.detector, progress)
     with new_folder(out, force=True) as folder:
         search.save(folder)
@@ -164,10 +165,11 @@ def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress
     pictures = shop_pictures(data, cache_bytes=config.cache_mb << 20)
     embedders: tuple[Embedder, ...] = (search.embedder, RawPixels(data.side), ColourHistogram())
     progress.stage("embedding", len(embedders) * (len(data.gallery) + len(data.shots["test"])))
-    found = [
-        judged(embedded(one, pictures["test"], progress), embedded(one, pictures["gallery"], progress), data.labels)
-        for one in embedders
-    ]
+    found = []
+    for one in embedders:
+        tested, gallery = (embedded(one, pictures[part], progress) for part in ("test", "gallery"))
+        proxies = search.proxies if one is search.embedder else None
+        found.append(judged(tested, as_indexed(gallery, proxies), data.labels))
     scenes = data.scenes["test"] if search.detector is not None else ()
     priors = {BOX_PRIORS: prior_metrics(data)} if scenes else {}
     return {

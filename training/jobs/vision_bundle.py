@@ -17,7 +17,15 @@ from training.jobs.seen_again import SeenAgain
 from training.jobs.vision_config import VisionConfig
 from training.jobs.vision_data import VisionData
 from training.jobs.vision_exhibits import neighbours_shown
-from training.jobs.vision_judging import Embedded, embedded, finding_themselves, judged, reranked, served_items
+from training.jobs.vision_judging import (
+    Embedded,
+    as_indexed,
+    embedded,
+    finding_themselves,
+    judged,
+    reranked,
+    served_items,
+)
 from training.models.backbone import BackboneConfig
 from training.models.detector import Detector
 from training.models.embedders import Embedder
@@ -25,6 +33,7 @@ from training.models.embedding_network import NetworkEmbedder
 from training.models.gallery import Shown
 from training.models.image_baselines import ColourHistogram, RawPixels
 from training.models.item_texts import ItemTexts
+from training.models.label_proxies import LabelProxies
 from training.models.visual_search import VisualSearch
 
 Metrics = dict[str, float]
@@ -51,9 +60,12 @@ class Candidates:
         network: NetworkEmbedder,
         progress: Progress,
         mapped: Mapped | None = None,
+        *,
+        proxies: LabelProxies | None = None,
     ) -> None:
-        """`mapped` embeds the catalogue elsewhere; None: here."""
+        """`mapped` embeds the catalogue elsewhere; None: here. With `proxies` pictures are found by these too."""
         self.config, self.data, self.pictures, self.mapped = config, data, pictures, mapped
+        self.proxies = proxies
         contenders: tuple[Embedder, ...] = (network, RawPixels(data.side), ColourHistogram())
         self.embedders = {embedder.kind: embedder for embedder in contenders}
         self.vectors: dict[str, dict[str, Embedded]] = {}
@@ -67,16 +79,21 @@ class Candidates:
 
     def _judge(self, kind: str, progress: Progress) -> None:
         """Only the network's vectors are kept: a baseline's are longer, and are made again where it serves."""
-        found = self._embedded(kind, progress)
+        found = self._indexed(kind, progress)
         own = set() if self.data.seen_again else {shot.image_id for shot in self.data.shots["validation"]}
-        rest = [place for place, shot in enumerate(found["gallery"].shots) if shot.image_id not in own]
-        learnt = Embedded(
-            vectors_ND=found["gallery"].vectors_ND[rest], shots=[found["gallery"].shots[place] for place in rest]
-        )
+        indexed = found["indexed"]
+        rest = [place for place, shot in enumerate(indexed.shots) if shot.image_id not in own]
+        learnt = Embedded(vectors_ND=indexed.vectors_ND[rest], shots=[indexed.shots[place] for place in rest])
         self.validation[kind] = judged(found["validation"], learnt, self.data.labels)
-        self.test[kind] = judged(found["test"], found["gallery"], self.data.labels)
+        self.test[kind] = judged(found["test"], indexed, self.data.labels)
         if kind == NetworkEmbedder.kind:
             self.vectors[kind] = found
+
+    def _indexed(self, kind: str, progress: Progress) -> dict[str, Embedded]:
+        """Every part embedded, and the gallery as it is looked up in."""
+        found = self._embedded(kind, progress)
+        proxies = self.proxies if kind == NetworkEmbedder.kind else None
+        return {**found, "indexed": as_indexed(found["gallery"], proxies)}
 
     def _embedded(self, kind: str, progress: Progress) -> dict[str, Embedded]:
         parts = ("gallery", "validation", "test")
@@ -91,9 +108,10 @@ class Candidates:
         search = VisualSearch(
             self.embedders[self.kind], side=self.data.side, labels=self.data.labels, backbone=backbone,
             reranking=self.config.reranking, index=self.config.index, detector=detector, texts=self._texts(progress),
+            proxies=self.proxies if self.kind == NetworkEmbedder.kind else None,
         )  # fmt: skip
         if self.kind not in self.vectors:
-            self.vectors[self.kind] = self._embedded(self.kind, progress)
+            self.vectors[self.kind] = self._indexed(self.kind, progress)
         gallery = self.vectors[self.kind]["gallery"]
         search.fill({shot.image_id: Shown(shot.item_id, shot.label) for shot in gallery.shots}, gallery.vectors_ND)
         return search
@@ -111,18 +129,18 @@ class Candidates:
         """The chosen one's test metrics, those of its shorter embeddings and of the re-ranked order, and notes."""
         found, labels = self.vectors[self.kind], self.data.labels
         if not len(found["test"].shots):
-            return {}, ["no test image: nothing is measured on test", finding_themselves(search)]
+            return {}, ["no test image: nothing is measured on test", finding_themselves(search, found["gallery"])]
         more, said = reranked(found["test"], search, found["gallery"], labels)
         shorter = self._prefixes() if self.kind == NetworkEmbedder.kind else []
         more |= served_items(found["test"], search)
-        return {**self.test[self.kind], **more}, [said, finding_themselves(search), *shorter]
+        return {**self.test[self.kind], **more}, [said, finding_themselves(search, found["gallery"]), *shorter]
 
     def _prefixes(self) -> list[str]:
         found, said = self.vectors[NetworkEmbedder.kind], []
         for length in self.config.prefixes:
             if length >= self.embedders[NetworkEmbedder.kind].dim:
                 continue
-            queries, gallery = (_shortened(found[part], length) for part in ("test", "gallery"))
+            queries, gallery = (_shortened(found[part], length) for part in ("test", "indexed"))
             metrics = judged(queries, gallery, self.data.labels)
             said.append(f"the first {length} dimensions: recall@1 {metrics['recall@1']:.4f}")
         return said
@@ -141,7 +159,7 @@ class Candidates:
 
     def exhibits(self) -> list[Exhibit]:
         found = self.vectors[self.kind]
-        return neighbours_shown(found["test"], found["gallery"], self.pictures["test"])
+        return neighbours_shown(found["test"], found["indexed"], self.pictures["test"])
 
 
 def _shortened(found: Embedded, length: int) -> Embedded:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from training.jobs.pictures import Pictures, Shot
 from training.jobs.retrieval_metrics import LIST_LENGTH, hit_metrics, relevant, retrieval_metrics
 from training.metrics import Bools, Floats, Ints
 from training.models.embedders import Embedder
+from training.models.label_proxies import LabelProxies
 from training.models.visual_search import VisualSearch
 
 RERANKED_QUERIES, SOUGHT_AGAIN = 10_000, 2_000
@@ -39,6 +40,14 @@ def embedded(embedder: Embedder, pictures: Pictures, progress: Progress = NoProg
         vectors.append(embedder.embed(squares))
         shots += [pictures.shots[place] for place in places_B.tolist()]
     return Embedded(vectors_ND=np.concatenate(vectors), shots=shots)
+
+
+def as_indexed(gallery: Embedded, proxies: LabelProxies | None) -> Embedded:
+    """The gallery with the vectors that a search with these proxies finds it by."""
+    if proxies is None:
+        return gallery
+    labels = [shot.label for shot in gallery.shots]
+    return replace(gallery, vectors_ND=proxies.drawn(gallery.vectors_ND, labels))
 
 
 def judged(queries: Embedded, gallery: Embedded, labels: Sequence[str]) -> dict[str, float]:
@@ -78,14 +87,16 @@ def served_items(queries: Embedded, search: VisualSearch) -> dict[str, float]:
     return {"item_recall@1": float(hits_QK[:, 0].mean()), "item_recall@5": float(hits_QK.any(axis=1).mean())}
 
 
-def finding_themselves(search: VisualSearch) -> str:
-    """How many of some indexed pictures are what their own vector finds first, one of the same vector counting too."""
-    slots_N = np.random.default_rng(0).permutation(len(search.index.ids))[:SOUGHT_AGAIN]
+def finding_themselves(search: VisualSearch, gallery: Embedded) -> str:
+    """How many of some indexed pictures find themselves first, or one that looks the same to the bit."""
+    rows_N = np.random.default_rng(0).permutation(len(gallery.shots))[:SOUGHT_AGAIN]
+    row_of = {shot.image_id: row for row, shot in enumerate(gallery.shots)}
     first = 0
-    for slot, vector_D in zip(slots_N.tolist(), search.index.vectors_at(slots_N), strict=True):
-        found_K, _ = search.images(vector_D, 1)
-        first += found_K[0] == slot or bool(np.array_equal(search.index.vectors_at(found_K)[0], vector_D))
-    return f"of {len(slots_N):,} indexed pictures {first:,} find themselves first"
+    for row, vector_D in zip(rows_N.tolist(), gallery.vectors_ND[rows_N], strict=True):
+        (slot,), _ = search.images(vector_D, 1)
+        found = row_of[search.index.ids[slot]]
+        first += found == row or bool(np.array_equal(gallery.vectors_ND[found], vector_D))
+    return f"of {len(rows_N):,} indexed pictures {first:,} find themselves first"
 
 
 def _looked_up(search: VisualSearch, vectors_QD: Floats, labels_Q: Ints, slot_labels: Ints) -> tuple[Bools, float]:

@@ -13,7 +13,7 @@ COLUMNS = ("image_id", "item_id", "label")
 
 
 class Shown(NamedTuple):
-    """What an image shows; without a label of its own that of the item's other images, or the item itself."""
+    """What an image shows; without a label of its own it has another one's, see `Gallery.label_of`."""
 
     item_id: str
     label: str | None = None
@@ -45,8 +45,8 @@ class Gallery:
     def put(self, images: Mapping[str, Shown]) -> None:
         """By image id; one that is here already keeps its slot."""
         for image_id, shown in images.items():
+            label = self.label_of(shown)
             own = self._images.setdefault(shown.item_id, {})
-            label = shown.label or (self._slot_labels[self._slot[next(iter(own))]] if own else shown.item_id)
             if image_id not in self._slot:
                 self._slot[image_id] = len(self.slot_items)
                 self.slot_items.append(shown.item_id)
@@ -54,6 +54,11 @@ class Gallery:
             else:
                 self._slot_labels[self._slot[image_id]] = label
             own[image_id] = None
+
+    def label_of(self, shown: Shown) -> str:
+        """Its own, that of the item's other images, or the item."""
+        own = self._images.get(shown.item_id)
+        return shown.label or (self._slot_labels[self._slot[next(iter(own))]] if own else shown.item_id)
 
     def forget(self, item_id: str) -> list[str]:
         """The images that the item had."""

@@ -24,6 +24,7 @@ from training.models.embedders import Embedder, load_embedder, save_embedder
 from training.models.gallery import Gallery, Shown
 from training.models.graph_reranking import RerankConfig, reranked_scores
 from training.models.item_texts import ItemTexts
+from training.models.label_proxies import LabelProxies
 
 MODEL_FILE, IMAGES_FILE, INDEX_FOLDER, TEXTS_FOLDER = "model.json", "images.parquet", "index", "texts"
 FORMAT = 2
@@ -50,10 +51,11 @@ class VisualSearch:
         index: IndexConfig = IndexConfig(),
         detector: Detector | None = None,
         texts: ItemTexts | None = None,
+        proxies: LabelProxies | None = None,
     ) -> None:
         self.embedder, self.side, self.dim, self.labels = embedder, side, embedder.dim, list(labels)
         self.backbone, self.reranking, self.detector = backbone, reranking, detector
-        self.texts = texts
+        self.texts, self.proxies = texts, proxies
         self.index: FaissIndex = build_index([], np.zeros((0, self.dim), np.float32), index)
         self.gallery = Gallery()
 
@@ -68,14 +70,21 @@ class VisualSearch:
         return self.detector.detect(photos, most) if self.detector is not None else [[] for _ in photos]
 
     def fill(self, images: Mapping[str, Shown], vectors_ND: Floats) -> None:
-        """Put the catalogue's images, by their ids, into an index of their own."""
-        self.index, self.gallery = build_index(list(images), vectors_ND, self.index.config), Gallery()
+        """Put the catalogue's images, by their ids, into an index of their own, each with its vector."""
+        self.gallery = Gallery()
+        self.index = build_index(list(images), self._drawn(images, vectors_ND), self.index.config)
         self.gallery.put(images)
 
     def upsert(self, images: Mapping[str, Shown], vectors_ND: Floats) -> None:
         """By image id, what it shows and its vector, in the order of the ids; searchable once this returns."""
-        self.index.upsert(list(images), vectors_ND)
+        self.index.upsert(list(images), self._drawn(images, vectors_ND))
         self.gallery.put(images)
+
+    def _drawn(self, images: Mapping[str, Shown], vectors_ND: Floats) -> Floats:
+        """Nearer to what training learnt of their labels, where there is something."""
+        if self.proxies is None:
+            return vectors_ND
+        return self.proxies.drawn(vectors_ND, [self.gallery.label_of(shown) for shown in images.values()])
 
     def delete_item(self, item_id: str) -> None:
         """Its images are found no more; nothing happens where it has none."""
@@ -144,6 +153,8 @@ class VisualSearch:
         self.index.save(folder / INDEX_FOLDER)
         if self.texts is not None:
             self.texts.save(folder / TEXTS_FOLDER)
+        if self.proxies is not None:
+            self.proxies.save(folder)
         self.gallery.save(folder / IMAGES_FILE)
         write_json(folder / MODEL_FILE, described)
 
@@ -156,6 +167,7 @@ class VisualSearch:
         search = cls(
             embedder, side=described["side"], labels=described["labels"], detector=detector,
             texts=ItemTexts.load(folder / TEXTS_FOLDER) if (folder / TEXTS_FOLDER).is_dir() else None,
+            proxies=LabelProxies.load(folder, described["labels"], embedder.dim),
             backbone=BackboneConfig.model_validate(described["embedder"].get("backbone", {})),
             reranking=RerankConfig.model_validate(described["reranking"]),
         )  # fmt: skip

@@ -151,6 +151,22 @@ def test_many_pictures_of_a_label_spare_some_for_validation(tmp_path: Path) -> N
     assert load(shop, config(hold_out=False)).seen_again
 
 
+def test_pictures_of_few_are_found_by_their_labels_proxies_too(tmp_path: Path) -> None:
+    shop = make_picture_shop(tmp_path / "few", each=5, tests=2)
+    result = fit(shop, tmp_path / "run", config(epochs=4))
+    search = VisualSearch.load(result.folder)
+    assert search.proxies is not None
+    assert search.proxies.labels == sorted(COLOURS)
+    assert JOB.evaluate(result.folder, shop)["metrics"]["map@10"] == pytest.approx(result.metrics["map@10"], abs=1e-6)
+    plain = search.embed(
+        [read_picture(shop.path / path) for path in shop.table("images", ("path",))["path"].to_pylist()]
+    )
+    drawn = search.index.vectors()
+    assert not np.allclose(plain[: len(drawn)], drawn, atol=0.01)
+    singly = fit(shop, tmp_path / "plain", config(epochs=1, head="softmax"))
+    assert VisualSearch.load(singly.folder).proxies is None
+
+
 def test_a_label_of_many_spares_some_among_labels_of_few(tmp_path: Path) -> None:
     def mostly_few(row: dict[str, Any]) -> dict[str, Any]:
         number = int(row["image_id"].rpartition("-")[2])
