@@ -1,4 +1,4 @@
-"""How a vision network goes down its loss: the optimiser, its rate and decay."""
+"""How a vision network goes down its loss: the optimiser, its rate and decay, and how much it sees in a step."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ class Descent:
     kind: OptimiserKind
     learning_rate: float
     weight_decay: float
+    pictures_per_step: int
+    """On each worker."""
     views: int = 1
 
     @property

@@ -46,7 +46,7 @@ class DetectorStage:
         self.scenes = Scenes(data.shop.path, data.scenes["train"], data.shots["train"], self.settings.side)
         self.epochs = min(self.settings.epochs, config.epochs or self.settings.epochs)
         self.descent = self.settings.descent
-        self.pictures_per_step = self.settings.pictures_per_step
+        self.pictures_per_step = self.descent.pictures_per_step
         self.steps_per_epoch = max(1, len(data.scenes["train"]) // (self.pictures_per_step * workers.size))
         self.augmentation = SceneAugmentation(config.augmentation.within(self.epochs))
         centres_A2, sizes_A = cells_of(self.settings.side, own.strides)

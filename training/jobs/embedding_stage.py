@@ -35,7 +35,8 @@ FEWEST_STEPS = 25
 class EmbeddingStage:
     """Trains on `train`; judged by recall@1 of `validation` looked up among part of `train`.
 
-    The last epochs see pictures as they are looked up later: those of the gallery then lie where their label is.
+    Where a picture has one view, the last epochs see it as it is looked up later: more of the gallery's then lie with
+    their label.
     """
 
     name = "embedding"
@@ -66,7 +67,7 @@ class EmbeddingStage:
         self.varied, self.plain = Augmentation(varied), Augmentation(varied.plain)
         self.augmentation = self.varied
         self.opacities = Opacities(train.side, most_bytes=config.cache_mb * 1_000_000 // 3)
-        self.pictures_per_step = min(config.step_for(len(train), views), max(2, len(train) // workers.size))
+        self.pictures_per_step = min(self.descent.pictures_per_step, max(2, len(train) // workers.size))
         self.guess_besides = config.contrast * math.log(views * self.pictures_per_step) if views > 1 else 0.0
         self.steps_per_epoch = max(FEWEST_STEPS, len(train) // (self.pictures_per_step * workers.size))
 

@@ -1,6 +1,6 @@
 """What an embedding is trained against: proxies of the labels, and other views of the same picture.
 
-To be run in float32: bfloat16 has no room for the cosine's digits that a scale of 20 brings to the front.
+To be run in float32: bfloat16 has no room for the cosine's digits that its scale, 6 to 20, brings to the front.
 
 Sources: Zhai and Wu, BMVC 2019 (normalised softmax); Deng et al., ArcFace, CVPR 2019; Kim et al., Proxy Anchor,
 CVPR 2020; Khosla et al., supervised contrast, NeurIPS 2020; Kusupati et al., Matryoshka, NeurIPS 2022.

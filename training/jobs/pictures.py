@@ -22,7 +22,10 @@ BATCH = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Shot:
-    """One picture to be embedded: an image of the shop or what one of its boxes holds; `row` is the image's."""
+    """One picture to be embedded: an image of the shop or what one of its boxes holds; `row` is the image's.
+
+    `item_id` is the label where the shop does not say of which item it is, `of_item` whether it does.
+    """
 
     image_id: str
     path: str
@@ -30,6 +33,7 @@ class Shot:
     item_id: str
     row: int
     box: Box | None = None
+    of_item: bool = False
 
 
 def read_picture(path: Path) -> Picture:

@@ -118,7 +118,7 @@ def _result(
     out: Path,
     progress: Progress,
 ) -> FitResult:
-    metrics, said = candidates.measured(search)
+    metrics, said = candidates.measured(search, progress)
     scenes = data.scenes["test"] if search.detector is not None else ()
     problems = [line for part in ("gallery", "test") for line in pictures[part].problems()]
     priors = {BOX_PRIORS: prior_metrics(data)} if scenes else {}

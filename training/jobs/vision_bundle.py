@@ -125,15 +125,16 @@ class Candidates:
         vectors_IE = text_vectors(items, encoder, progress=progress)
         return ItemTexts.of(encoder, [item["item_id"] for item in items], vectors_IE, self.config.index)
 
-    def measured(self, search: VisualSearch) -> tuple[Metrics, list[str]]:
-        """The chosen one's test metrics, those of its shorter embeddings and of the re-ranked order, and notes."""
+    def measured(self, search: VisualSearch, progress: Progress) -> tuple[Metrics, list[str]]:
+        """The chosen one's test metrics, those of the re-ranked order and of answers by item, and notes."""
         found, labels = self.vectors[self.kind], self.data.labels
         if not len(found["test"].shots):
             return {}, ["no test image: nothing is measured on test", finding_themselves(search, found["gallery"])]
-        more, said = reranked(found["test"], search, found["gallery"], labels)
+        more, said = reranked(found["test"], search, found["gallery"], labels, progress)
+        by_item, of_which = served_items(found["test"], search, progress)
         shorter = self._prefixes() if self.kind == NetworkEmbedder.kind else []
-        more |= served_items(found["test"], search)
-        return {**self.test[self.kind], **more}, [said, finding_themselves(search, found["gallery"]), *shorter]
+        themselves = finding_themselves(search, found["gallery"])
+        return {**self.test[self.kind], **more, **by_item}, [said, *of_which, themselves, *shorter]
 
     def _prefixes(self) -> list[str]:
         found, said = self.vectors[NetworkEmbedder.kind], []

@@ -121,7 +121,10 @@ def _shots(row: Mapping[str, Any], number: int, label_of: Mapping[str, str]) -> 
     label = row["label"] or label_of.get(row["item_id"], row["item_id"])
     if label:
         item = row["item_id"] or label
-        return [Shot(image_id=row["image_id"], path=row["path"], label=label, item_id=item, row=number)]
+        of_item = bool(row["item_id"])
+        return [
+            Shot(image_id=row["image_id"], path=row["path"], label=label, item_id=item, row=number, of_item=of_item)
+        ]
     return [
         Shot(
             image_id=f"{row['image_id']}#{place}", path=row["path"], label=box["label"], item_id=box["label"],
