@@ -14,6 +14,7 @@ import torch
 from tests.picture_shop import COLOURS, images_table, make_picture_shop
 from training.contracts.errors import InputError
 from training.contracts.shop import Shop
+from training.jobs import embedding_stage
 from training.jobs.embedding_stage import EmbeddingStage
 from training.jobs.job import FitResult, LocalReport
 from training.jobs.metric_heads import MetricHead
@@ -73,7 +74,7 @@ def test_answers_are_judged_by_item_where_the_shop_has_items(result: FitResult, 
         split, colour, number = row["image_id"].split("-")
         return {**row, "item_id": f"{colour}-{int(number) % 3}" if split == "train" or number != "3" else "new"}
 
-    found = fit(changed(make_picture_shop(tmp_path / "shop"), of_items), tmp_path / "run", config(epochs=8))
+    found = fit(changed(make_picture_shop(tmp_path / "shop"), of_items), tmp_path / "run", config(epochs=4))
     assert "answers by item: 12 of 16 test pictures, all of an item that the index has" in found.notes
     assert 0.05 <= found.metrics["item_recall@1"] < 1, "nothing tells items of one colour apart"
     assert found.metrics["item_recall@1"] < found.metrics["item_recall@5"] == 1, "of a colour there are but three"
@@ -165,7 +166,7 @@ def test_many_pictures_of_a_label_spare_some_for_validation(tmp_path: Path) -> N
 
 def test_pictures_of_few_are_found_by_their_labels_proxies_too(tmp_path: Path) -> None:
     shop = make_picture_shop(tmp_path / "few", each=5, tests=2)
-    result = fit(shop, tmp_path / "run", config(epochs=4))
+    result = fit(shop, tmp_path / "run", config(epochs=3))
     search = VisualSearch.load(result.folder)
     assert search.proxies is not None
     assert search.proxies.labels == sorted(COLOURS)
@@ -323,5 +324,6 @@ def test_the_last_epochs_see_pictures_as_they_are(
         settle(stage)
 
     monkeypatch.setattr(EmbeddingStage, "settle", watched)
+    monkeypatch.setattr(embedding_stage, "FEWEST_STEPS", 1)
     fit(shop, tmp_path, config(epochs=4, views=views, augmentation={"plain_finish": 0.25}))
     assert seen == plain
