@@ -35,8 +35,8 @@ FEWEST_STEPS = 25
 class EmbeddingStage:
     """Trains on `train`; judged by recall@1 of `validation` looked up among part of `train`.
 
-    Where a picture has one view, the last epochs see it as it is looked up later: more of the gallery's then lie with
-    their label.
+    Of many pictures with one view the last epochs see them as they are looked up later: more of the gallery's then lie
+    with their label.
     """
 
     name = "embedding"
@@ -62,7 +62,7 @@ class EmbeddingStage:
         self.hurried: Sequence[nn.Parameter] = [self.head.proxies_LD] if views > 1 else []
         self.hurry = PROXY_HURRY
         self.epochs, self.descent = config.epochs_for(len(train)), config.descent(len(train), views)
-        varied = config.augmentation.within(self.epochs, views)
+        varied = config.augmentation.within(self.epochs, views, len(train))
         self.varied_epochs = self.epochs - round((varied.plain_finish or 0) * self.epochs)
         self.varied, self.plain = Augmentation(varied), Augmentation(varied.plain)
         self.augmentation = self.varied

@@ -69,18 +69,19 @@ class AugmentationConfig(BaseModel):
         ge=0,
         le=1,
         description="share of the embedding's epochs, the last ones, rounded, that see pictures as they are, but for "
-        f"`flip`, where each has one view; None: {PLAIN_FINISH}",
+        f"`flip`, where each has one view; None: {PLAIN_FINISH} of {MANY:,} pictures and more",
     )
 
-    def within(self, epochs: int, views: int = 1) -> AugmentationConfig:
+    def within(self, epochs: int, views: int = 1, pictures: int = 0) -> AugmentationConfig:
         """As strong as so many epochs bear: what is seen a dozen times is not yet known by heart."""
         strength = self.strength if self.strength is not None else min(1.0, epochs / FULL_STRENGTH_EPOCHS)
         scaled = {name: strength * getattr(self, name) for name in SCALED}
         mixup = self.mixup if strength >= LEAST_MIXED_STRENGTH else 0.0
+        usual_finish = PLAIN_FINISH * (pictures >= MANY)
         for_views = {
             "flip": views == 1 if self.flip is None else self.flip,
             "composed": COMPOSED * (views > 1) if self.composed is None else self.composed,
-            "plain_finish": (views == 1) * (PLAIN_FINISH if self.plain_finish is None else self.plain_finish),
+            "plain_finish": (views == 1) * (usual_finish if self.plain_finish is None else self.plain_finish),
         }
         return self.model_copy(update={**scaled, **for_views, "mixup": mixup, "strength": 1.0})
 

@@ -12,10 +12,11 @@ from training.jobs.vision_config import AugmentationConfig
 from training.models.embedding_network import pixels_of
 
 
-def test_the_last_epochs_of_pictures_with_one_view_are_plain() -> None:
+def test_the_last_epochs_of_many_pictures_with_one_view_are_plain() -> None:
     config = AugmentationConfig()
-    assert config.within(40, views=1).plain_finish == pytest.approx(0.25)
-    assert config.within(40, views=2).plain_finish == 0
+    assert config.within(40, views=1, pictures=50_000).plain_finish == pytest.approx(0.25)
+    assert config.within(40, views=1, pictures=3_000).plain_finish == 0
+    assert config.within(40, views=2, pictures=50_000).plain_finish == 0
     assert AugmentationConfig(plain_finish=0.1).within(40, views=1).plain_finish == pytest.approx(0.1)
     assert AugmentationConfig(plain_finish=0.1).within(40, views=2).plain_finish == 0, "two views would be one"
 
