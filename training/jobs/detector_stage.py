@@ -32,6 +32,7 @@ class DetectorStage:
 
     name = "detector"
     guess, guess_besides = 20, 0.0
+    indifference = 0.0
     hurried: Sequence[nn.Parameter] = ()
     hurry = 1.0
 

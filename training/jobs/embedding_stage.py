@@ -16,6 +16,7 @@ from training.jobs.metric_heads import MetricHead, view_contrast
 from training.jobs.norm_statistics import settled
 from training.jobs.pictures import Pictures
 from training.jobs.retrieval_metrics import retrieval_metrics
+from training.jobs.seen_again import SeenAgain
 from training.jobs.vision_config import VisionConfig
 from training.jobs.workers import Workers
 from training.metrics import Floats, Ints
@@ -28,6 +29,8 @@ SETTLING_STEPS = 24
 PROXY_HURRY = 4.0
 """Proxies of labels with few pictures learn so much faster: each is met but a few times an epoch. Movshovitz-Attias et
 al., ICCV 2017."""
+SEEN_AGAIN_ALIKE = 0.01
+"""Nearly all of what was learnt from is found again, and which epoch misses one picture more says nothing."""
 FEWEST_STEPS = 25
 """Of an epoch, which goes over a small shop's pictures several times."""
 
@@ -59,6 +62,7 @@ class EmbeddingStage:
         self.network = EmbeddingNetwork(build_backbone(config.backbone, train.side), config.dim)
         self.head = MetricHead(len(labels), config)
         self.module = nn.ModuleDict({"network": self.network, "head": self.head})
+        self.indifference = SEEN_AGAIN_ALIKE if isinstance(validation, SeenAgain) else 0.0
         self.hurried: Sequence[nn.Parameter] = [self.head.proxies_LD] if views > 1 else []
         self.hurry = PROXY_HURRY
         self.epochs, self.descent = config.epochs_for(len(train)), config.descent(len(train), views)

@@ -45,6 +45,8 @@ class Stage(Protocol):
     guess: int
     """Choices that a guess has; its loss is about their log, and `guess_besides`."""
     guess_besides: float
+    indifference: float
+    """Judgements that are no further apart than this are alike."""
 
     def losses(self, epoch: int, chance: Generator, rng: np.random.Generator) -> Iterator[Tensor]: ...
 
@@ -121,8 +123,8 @@ class StageTraining:
             self.module.eval()
             with torch.inference_mode(), self._autocast():
                 (score,) = self.workers.from_first([self.stage.judge() if self.workers.rank == 0 else 0.0])
-            if score >= self.course.best:
-                self.course.best, self.course.best_epoch = score, epoch
+            if score >= self.course.best - self.stage.indifference:
+                self.course.best, self.course.best_epoch = max(score, self.course.best), epoch
                 self.state.keep_as_best()
         return score
 

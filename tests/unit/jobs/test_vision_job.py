@@ -327,3 +327,15 @@ def test_the_last_epochs_see_pictures_as_they_are(
     monkeypatch.setattr(embedding_stage, "FEWEST_STEPS", 1)
     fit(shop, tmp_path, config(epochs=4, views=views, augmentation={"plain_finish": 0.25}))
     assert seen == plain
+
+
+@pytest.mark.parametrize(("each", "best"), [(1, 3), (12, 2)])
+def test_the_later_of_alike_epochs_is_kept_where_validation_is_of_pictures_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, each: int, best: int
+) -> None:
+    scores = iter((0.5, 1.0, 0.995, 0.98))
+    monkeypatch.setattr(EmbeddingStage, "judge", lambda _: next(scores))
+    monkeypatch.setattr(embedding_stage, "FEWEST_STEPS", 1)
+    shop = make_picture_shop(tmp_path / "shop", each=each, tests=1)
+    notes = fit(shop, tmp_path / "run", config(epochs=4)).notes
+    assert any(f"4 epochs, best {best};" in note for note in notes)
