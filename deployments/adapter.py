@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import DeploymentUnavailableError
-from ray.serve.handle import DeploymentHandle
+from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from deployments.api.application import create_api
 from deployments.assembly import STAGES, open_gateway, open_stage
@@ -29,6 +29,8 @@ from deployments.state.open import refuse_shared_file
 LOGGER = logging.getLogger("ray.serve")
 CALLING_OFF = ThreadPoolExecutor(1, thread_name_prefix="calling-off")
 """Ray's call blocks for as long as a router or a dying replica wants."""
+ROOM_TO_CALL_OFF = threading.BoundedSemaphore(64)
+"""Calls that wait for it; of more than these the replica is not told, and answers nobody."""
 STALLED_S = 600.0
 """A bundle and the catalogue's changes since may take this long to load before the replica counts as ill."""
 
@@ -110,7 +112,7 @@ class HandlePort:
             return await response
         except asyncio.CancelledError:
             if self.heavy:
-                CALLING_OFF.submit(response.cancel)
+                call_off(response)
             raise
         except RayTaskError:
             raise
@@ -120,6 +122,12 @@ class HandlePort:
     async def status(self) -> StageStatus:
         found: StageStatus = await self.handle.status.remote()
         return found
+
+
+def call_off(response: DeploymentResponse[Any]) -> None:
+    """Tell the replica, in time, that nobody waits for this answer."""
+    if ROOM_TO_CALL_OFF.acquire(blocking=False):
+        CALLING_OFF.submit(response.cancel).add_done_callback(lambda _: ROOM_TO_CALL_OFF.release())
 
 
 class GatewayReplica:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,6 +11,7 @@ from training.jobs.descent import Descent, OptimiserKind
 from training.models.backbone import BackboneConfig
 from training.models.graph_reranking import RerankConfig
 
+Share = Annotated[float, Field(ge=0, le=1)]
 MORE_VIEWS_BELOW = 8.0
 SCALED = ("zoom", "turn", "stretch", "light", "tint", "cutout")
 COMPOSED, PLAIN_FINISH = 0.75, 0.25
@@ -56,18 +57,13 @@ class AugmentationConfig(BaseModel):
     mixup: float = Field(
         default=0.2, ge=0, description=f"alpha of mixing two pictures; none at strengths below {LEAST_MIXED_STRENGTH}"
     )
-    composed: float | None = Field(
+    composed: Share | None = Field(
         default=None,
-        ge=0,
-        le=1,
         description="share of views that show an article of a plain background before another one; "
         f"None: {COMPOSED} where a picture has several views, else 0",
     )
-
-    plain_finish: float | None = Field(
+    plain_finish: Share | None = Field(
         default=None,
-        ge=0,
-        le=1,
         description="share of the embedding's epochs, the last ones, rounded, that see pictures as they are, but for "
         f"`flip`, where each has one view; None: {PLAIN_FINISH} of {MANY:,} pictures and more",
     )

@@ -19,10 +19,10 @@ PROXIES_FILE, TENSOR = "proxies.safetensors", "proxies"
 
 
 class LabelProxies:
-    """A unit vector for each of `labels`."""
+    """A unit vector for each of `labels`, zeros where it was forgotten."""
 
     def __init__(self, labels: Sequence[str], proxies_LD: Floats) -> None:
-        self.labels, self.proxies_LD = list(labels), proxies_LD
+        self.labels, self.proxies_LD = list(labels), np.array(proxies_LD, np.float32)
         self._row = {label: row for row, label in enumerate(self.labels)}
 
     def drawn(self, vectors_ND: Floats, labels_N: Sequence[str]) -> Floats:
@@ -33,6 +33,11 @@ class LabelProxies:
         halfway_KD = drawn_ND[known_N] + self.proxies_LD[rows_N[known_N]]
         drawn_ND[known_N] = halfway_KD / np.maximum(np.linalg.norm(halfway_KD, axis=1, keepdims=True), 1e-6)
         return drawn_ND
+
+    def forget(self, label: str) -> None:
+        """Its pictures stay where they are from now on: who comes back under a name may be another."""
+        if label in self._row:
+            self.proxies_LD[self._row[label]] = 0.0
 
     def save(self, folder: Path) -> None:
         save_file({TENSOR: np.ascontiguousarray(self.proxies_LD, np.float32)}, folder / PROXIES_FILE)

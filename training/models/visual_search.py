@@ -87,7 +87,9 @@ class VisualSearch:
         return self.proxies.drawn(vectors_ND, [self.gallery.label_of(shown) for shown in images.values()])
 
     def delete_item(self, item_id: str) -> None:
-        """Its images are found no more; nothing happens where it has none."""
+        """Its images are found no more, and no later ones are drawn to what was learnt of it."""
+        if self.proxies is not None:
+            self.proxies.forget(item_id)
         for image_id in self.gallery.forget(item_id):
             self.index.delete(image_id)
 

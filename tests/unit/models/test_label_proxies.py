@@ -50,6 +50,22 @@ def test_what_a_search_takes_in_is_drawn_and_kept(proxies: LabelProxies, tmp_pat
     np.testing.assert_allclose(again.index.vectors_at(np.array([3])), proxies.drawn(vectors[:1], ["bag"]), atol=1e-6)
 
 
+def test_who_comes_back_under_the_name_of_a_deleted_item_is_not_drawn_to_it(
+    proxies: LabelProxies, tmp_path: Path
+) -> None:
+    old, new = unit(np.random.default_rng(3).normal(size=(2, proxies.proxies_LD.shape[1])))
+    search = VisualSearch(ColourHistogram(), side=16, labels=LABELS, proxies=proxies)
+    search.fill({"1": Shown("bag"), "2": Shown("hat")}, np.stack([old, old]))
+    search.delete_item("bag")
+    search.save(tmp_path / "bundle")
+    for found in (search, VisualSearch.load(tmp_path / "bundle")):
+        found.upsert({"3": Shown("bag"), "4": Shown("hat")}, np.stack([new, new]))
+        slots = [found.index.ids.index(image_id) for image_id in ("3", "4")]
+        own, drawn = found.index.vectors_at(np.array(slots))
+        np.testing.assert_allclose(own, new, atol=1e-6)
+        np.testing.assert_allclose(drawn, proxies.drawn(new[None], ["hat"])[0], atol=1e-6)
+
+
 def test_proxies_of_other_labels_are_refused(proxies: LabelProxies, tmp_path: Path) -> None:
     assert LabelProxies.load(tmp_path, LABELS, proxies.proxies_LD.shape[1]) is None
     proxies.save(tmp_path)
