@@ -121,8 +121,13 @@ class Home:
         self.registry.promote("recommender", manifest.version)
         return manifest
 
-    def publish_ranker(self, recommender: str, *, first_weight: float = 1.0, **changes: Any) -> Manifest:
-        """A ranker trained on top of that recommender, as champion; it orders, and foretells clicks, by one score."""
+    def publish_ranker(
+        self, recommender: str, *, first_weight: float = 1.0, damaged: str | None = None, **changes: Any
+    ) -> Manifest:
+        """A ranker trained on top of that recommender, as champion; it orders, and foretells clicks, by one score.
+
+        `damaged`: a file of it that is not what was published, from before anybody is told of it.
+        """
         names = FEATURE_NAMES[:1]
         logistic = LogisticRanker(
             feature_names=names, mean=(0.0,), scale=(1.0,), weights=(first_weight,), bias=0.0, trained_on="nothing"
@@ -142,10 +147,12 @@ class Home:
             }
         )  # fmt: skip
         self.bundles.publish(folder, manifest)
+        if damaged is not None:
+            self._damage(manifest, damaged)
         self.registry.promote("ranker", manifest.version)
         return manifest
 
-    def damage(self, manifest: Manifest, file: str) -> None:
+    def _damage(self, manifest: Manifest, file: str) -> None:
         """One byte more in a published file."""
         path = self.root / "bundles" / manifest.shop_id / manifest.job / manifest.version / file
         path.write_bytes(path.read_bytes() + b" ")

@@ -98,7 +98,7 @@ def test_a_corrupt_ranker_leaves_the_former_serving(home: Home, serving: Serving
         former = home.publish_ranker(recommender)
         take_up(serving, http, retriever=recommender, ranker=former.version)
         release = http.get("/readyz").json()["release"]
-        home.damage(home.publish_ranker(recommender), "ranker.json")
+        home.publish_ranker(recommender, damaged="ranker.json")
         serving.load_champion()
         wait_until(lambda: serving.gateway.watcher.problem is not None)
         assert rankers(http) == {"retriever": recommender, "ranker": former.version}
@@ -118,7 +118,7 @@ def test_a_ranker_of_other_features_leaves_the_former_serving(home: Home, servin
 
 
 def test_without_a_former_a_corrupt_ranker_leaves_the_recommenders_own(home: Home, recommender: str) -> None:
-    home.damage(home.publish_ranker(recommender), "ranking_state.json")
+    home.publish_ranker(recommender, damaged="ranking_state.json")
     serving = serve_in_process(home.config(watch_period_s=0.02))
     serving.load_champion()
     with client_of(serving) as http:
