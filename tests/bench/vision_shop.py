@@ -26,7 +26,10 @@ SHOP_ID, SIDE, IMAGES = "pictures", 96, 2_000
 
 
 def untrained(images: int = IMAGES) -> VisualSearch:
-    """Weights do not change what a pass costs; the index holds random vectors of as many items."""
+    """Weights do not change what a pass costs; the index holds random vectors of as many items.
+
+    Its detector is sure of all that it finds, so that as many articles are looked at as may be asked for.
+    """
     torch.manual_seed(0)
     config = VisionConfig()
     embedder = NetworkEmbedder(EmbeddingNetwork(build_backbone(config.backbone, SIDE), config.dim), config.dim)
@@ -34,6 +37,7 @@ def untrained(images: int = IMAGES) -> VisualSearch:
         DetectorNetwork(build_backbone(config.backbone, config.detector.side), config.detector.channels, 0),
         side=config.detector.side, labels=[], channels=config.detector.channels, backbone=config.backbone,
     )  # fmt: skip
+    torch.nn.init.zeros_(detector.network.score.bias)
     model = VisualSearch(
         embedder, side=SIDE, labels=[], backbone=config.backbone, reranking=config.reranking, detector=detector
     )
