@@ -111,7 +111,7 @@ class PhotoSearch:
         return [
             []
             if isinstance(picture, ImageFault)
-            else _parts(picture, next(found)[: query.most_articles] if query.most_articles else [])
+            else views_of(picture, next(found)[: query.most_articles] if query.most_articles else [])
             for query, picture in zip(queries, pictures, strict=True)
         ]
 
@@ -151,7 +151,8 @@ class PhotoSearch:
             self.model.upsert(shown, vectors_ND)
 
 
-def _parts(picture: Picture, detections: Sequence[Detection]) -> list[View]:
+def views_of(picture: Picture, detections: Sequence[Detection]) -> list[View]:
+    """Each article that is surely there, in the order given, then the whole photo."""
     sure = [article for article in detections if article.score >= LEAST_SCORE]
     articles = [View(one.box, one.label, one.score, crop(picture, one.box)) for one in sure]
     return [*articles, View(WHOLE, None, 1.0, picture)]

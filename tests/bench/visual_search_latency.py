@@ -30,8 +30,8 @@ from running_shop import free_port
 from vision_shop import publish_shop, serving_config, untrained
 
 from deployments.config import DeploymentConfig, DeploymentsConfig, ServingConfig
-from deployments.visual_search import LEAST_SCORE
-from training.features.images import crop, open_picture
+from deployments.visual_search import views_of
+from training.features.images import open_picture
 from training.models.visual_search import VisualSearch
 
 CLIENTS, ROUNDS, PHOTOS = 32, 3, 24
@@ -52,15 +52,14 @@ def drawn_photos(count: int) -> list[bytes]:
 
 
 def bare(model: VisualSearch, photos: Sequence[bytes]) -> dict[str, float]:
-    """Milliseconds of each part, the median photo; what they come to is `sum_ms`. It looks at what is served, too."""
+    """Milliseconds of each part, the median photo, of what serving looks at; what they come to is `sum_ms`."""
     parts: dict[str, list[float]] = {"decode_ms": [], "forward_ms": [], "search_ms": []}
     for data in photos:
         marks = [time.perf_counter()]
         picture = open_picture(data)
         marks.append(time.perf_counter())
-        sure = [one for one in model.detect([picture], ARTICLES)[0] if one.score >= LEAST_SCORE]
-        found = [crop(picture, one.box) for one in sure]
-        vectors = model.embed([*found, picture])
+        views = views_of(picture, model.detect([picture], ARTICLES)[0])
+        vectors = model.embed([view.picture for view in views])
         marks.append(time.perf_counter())
         model.search(vectors, ITEMS)
         marks.append(time.perf_counter())

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
@@ -58,6 +59,8 @@ def url(bench: ModuleType, tmp_path: Path) -> Iterator[str]:
 def test_bench_measures_the_served_and_the_bare(bench: ModuleType, url: str) -> None:
     photos = bench.drawn_photos(2)
     bench.wait_for(url, bench.bodies(photos)[0])
+    for body in bench.bodies(photos):
+        assert len(httpx.post(url, json=body, timeout=60).json()["detections"]) == bench.ARTICLES + 1
     figures = bench.latency(url, bench.untrained(images=50), photos, 3.0)
     assert figures["served"]["statuses"]["200"] > 0
     assert figures["bare"]["sum_ms"] == pytest.approx(
