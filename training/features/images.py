@@ -73,7 +73,10 @@ def open_picture(data: bytes, *, least_side: int | None = WORKING_SIDE) -> Pictu
     check_kind(data)
     _check_container(data)
     with _opened(data) as image:
-        return np.array(ImageOps.exif_transpose(_decoded(image, least_side)))
+        exif, rgb = image.getexif(), _decoded(image, least_side)
+        rgb.getexif().update(exif)
+        ImageOps.exif_transpose(rgb, in_place=True)
+        return np.array(rgb)
 
 
 def picture_pixels(data: bytes) -> int:
@@ -82,19 +85,6 @@ def picture_pixels(data: bytes) -> int:
     _check_container(data)
     with _opened(data) as image:
         return image.width * image.height
-
-
-def squared(picture_HW3: Picture, side: int) -> Picture:
-    """The whole picture in the middle of a white square, its aspect kept; uint8 [side, side, 3]."""
-    height, width = picture_HW3.shape[:2]
-    if height == width == side:
-        return picture_HW3
-    scale = side / max(height, width)
-    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    square = Image.new("RGB", (side, side), WHITE)
-    shrunk = Image.fromarray(picture_HW3).resize(inner, Image.Resampling.BILINEAR)
-    square.paste(shrunk, ((side - inner[0]) // 2, (side - inner[1]) // 2))
-    return np.array(square)
 
 
 def crop(picture_HW3: Picture, box: Box) -> Picture:
@@ -189,25 +179,29 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 def _decoded(image: Image.Image, least_side: int | None) -> Image.Image:
     """In RGB, shrunk strip by strip, so that the whole picture is in memory only once and as its file has it."""
-    exif = image.getexif()
     if least_side is not None and (factor := max(image.size) // least_side) > 1:
         image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))
     factor = 1 if least_side is None else max(1, max(image.size) // least_side)
     width, height = image.size
-    rgb = Image.new("RGB", (-(-width // factor), -(-height // factor)))
     rows = factor * max(1, STRIP_PIXELS // (width * factor))
+    if rows >= height:
+        return _shrunk(_on_white(image), factor)
+    rgb = Image.new("RGB", (-(-width // factor), -(-height // factor)))
     for top in range(0, height, rows):
         strip = image.crop((0, top, width, min(top + rows, height)))
-        rgb.paste(_on_white(strip).reduce(factor), (0, top // factor))
-    rgb.getexif().update(exif)
+        rgb.paste(_shrunk(_on_white(strip), factor), (0, top // factor))
     return rgb
+
+
+def _shrunk(image: Image.Image, factor: int) -> Image.Image:
+    return image if factor == 1 else image.reduce(factor)
 
 
 def _on_white(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     layered = image.convert("RGBA")
     flat = Image.new("RGB", image.size, WHITE)
     flat.paste(layered, mask=layered.getchannel("A"))

@@ -10,9 +10,10 @@ import numpy as np
 
 from training.contracts.progress import Progress
 from training.contracts.shop import Shop
-from training.features.images import ImageFault, squared
+from training.features.images import ImageFault
 from training.jobs.pictures import read_picture
 from training.metrics import Floats
+from training.models.squares import squared
 from training.models.visual_search import VisualSearch
 
 IMAGES_EACH, FORWARD = 4, 64

@@ -12,9 +12,10 @@ import numpy as np
 
 from training.contracts.errors import InputError, Problem
 from training.contracts.progress import NoProgress, Progress
-from training.features.images import MAX_IMAGE_BYTES, Box, ImageFault, Picture, crop, open_picture, squared
+from training.features.images import MAX_IMAGE_BYTES, Box, ImageFault, Picture, crop, open_picture
 from training.metrics import Ints
 from training.models.embedding_network import Pixels
+from training.models.squares import squared
 
 DECODERS = 2
 BATCH = 256

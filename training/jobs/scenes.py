@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from training.features.images import ImageFault, Picture, crop, squared
+from training.features.images import ImageFault, Picture, crop
 from training.jobs.cutouts import foreground
 from training.jobs.pictures import Shot, read_picture
 from training.jobs.vision_data import Scene
 from training.metrics import Floats
 from training.models.detector import around_picture
+from training.models.squares import squared
 
 KEPT_PHOTOS, KEPT_ARTICLES = 2048, 8192
 PASTED = 5

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from training.contracts.shop import Shop
-from training.features.images import ImageFault, Picture, squared
+from training.features.images import ImageFault, Picture
 from training.jobs.pictures import read_picture
+from training.models.squares import squared
 from training.models.visual_search import VisualSearch
 
 BLOCK_IMAGES = 1_024

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from training.features.images import Picture, squared
+from training.features.images import Picture
 from training.metrics import Floats
 from training.models.backbone import BackboneConfig, build_backbone
 from training.models.detection import Detection, distinct, voted
 from training.models.detector_network import DetectorNetwork
 from training.models.embedding_network import pixels_of
 from training.models.precision import fast_dtype
+from training.models.squares import squared
 
 WEIGHTS_FILE = "detector.safetensors"
 LARGEST_OVERLAP = 0.5

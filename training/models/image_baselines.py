@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.features.images import squared
 from training.metrics import Floats
 from training.models.embedding_network import Pixels
+from training.models.squares import squared
 
 LEVELS = 8
 THUMBNAIL_SIDE = 32

@@ -12,7 +12,7 @@ import numpy as np
 
 from training.contracts.atomic import write_json
 from training.contracts.errors import InputError, Problem
-from training.features.images import Picture, squared
+from training.features.images import Picture
 from training.indexes.config import IndexConfig
 from training.indexes.faiss_index import FaissIndex
 from training.indexes.registry import build_index, load_index
@@ -25,6 +25,7 @@ from training.models.gallery import Gallery, Shown
 from training.models.graph_reranking import RerankConfig, reranked_scores
 from training.models.item_texts import ItemTexts
 from training.models.label_proxies import LabelProxies
+from training.models.squares import squared
 
 MODEL_FILE, IMAGES_FILE, INDEX_FOLDER, TEXTS_FOLDER = "model.json", "images.parquet", "index", "texts"
 FORMAT = 2
