@@ -19,6 +19,7 @@ from ray.serve.handle import DeploymentHandle, DeploymentResponse
 
 from deployments.api.application import create_api
 from deployments.assembly import STAGES, open_gateway, open_stage
+from deployments.batching import Batches
 from deployments.catalogue import POLL_S
 from deployments.config import DeploymentConfig, ServingConfig
 from deployments.middleware.auth import ApiKey
@@ -76,17 +77,12 @@ class StageReplica:
             Follower(self.host.follow_champion, config.watch_period_s),
             Follower(self.host.follow_catalogue, min(config.watch_period_s, POLL_S)),
         ]
-        self._batched.set_max_batch_size(own.max_batch_size)
-        self._batched.set_batch_wait_timeout_s(own.batch_wait_s)
+        self.batches = Batches(self.host.answer, most=own.max_batch_size)
 
     async def answer(self, query: Any) -> Any:
         if self.prepares:
             query = await asyncio.to_thread(self.host.prepared, query)
-        return await self._batched(query)
-
-    @serve.batch(max_batch_size=16, batch_wait_timeout_s=0.0)
-    async def _batched(self, queries: Sequence[Any]) -> list[Any]:
-        return await asyncio.to_thread(self.host.answer, queries)
+        return await self.batches.ask(query)
 
     async def status(self) -> StageStatus:
         return self.host.status()

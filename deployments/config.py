@@ -30,7 +30,6 @@ class DeploymentConfig(_Strict):
     max_ongoing_requests: int = Field(default=64, ge=1)
     max_queued_requests: int = Field(default=256, ge=-1)
     max_batch_size: int = Field(default=16, ge=1, le=1024)
-    batch_wait_s: float = Field(default=0.0, ge=0, le=0.005)
     health_check_period_s: Positive = 2.0
     health_check_timeout_s: Positive = 10.0
     graceful_shutdown_timeout_s: Positive = 5.0

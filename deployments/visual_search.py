@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,8 @@ from training.models.visual_search import VisualSearch
 LOGGER = logging.getLogger("shopkeeper.visual_search")
 PAGE_IMAGES, PAGE_TEXTS = 16, 64
 Answer = Seen | Wordless | Refused
+LOOKERS = 2
+"""Threads that share a batch of photos; one of them leaves the model's single-threaded passes on one processor."""
 LEAST_SCORE = 0.2
 """Of a detection: less sure ones are mostly nothing."""
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
@@ -47,6 +50,7 @@ class PhotoSearch:
         self.photos, self._masks = PhotoReader(), ItemMasks(live)
         self._seq, self._texts_seq = from_seq, from_seq
         self._lock = threading.Lock()
+        self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="lookers")
 
     @classmethod
     def load(cls, folder: Path, manifest: Manifest, live: LiveShop) -> PhotoSearch:
@@ -85,6 +89,12 @@ class PhotoSearch:
         return self.photos.read(query.data) if query.picture is None else query.picture
 
     def answer(self, queries: Sequence[PhotoQuery]) -> list[Answer]:
+        """In the order of the queries, each thread with a share of them."""
+        most = -(-len(queries) // LOOKERS)
+        shares = [queries[first : first + most] for first in range(0, len(queries), most)]
+        return [answer for share in self._lookers.map(self._answer_share, shares) for answer in share]
+
+    def _answer_share(self, queries: Sequence[PhotoQuery]) -> list[Answer]:
         """What is looked at in all of the photos shares one pass of the model."""
         age_ms = self.live.age_ms()
         pictures = [self._picture(query) for query in queries]

@@ -15,7 +15,7 @@ from training.metrics import Floats
 from training.models.detection import Detection, overlaps
 from training.models.detector import Detector
 
-BOX_PRIORS = "box_priors"
+BOX_PRIORS, UNORDERED_PRIORS = "box_priors", "box_priors_unordered"
 MOST = 10
 HIT = 0.5
 CANDIDATES, PHOTOS_SHOWN = 2000, 6
@@ -42,14 +42,22 @@ def detection_metrics(
     return scored(scenes, scene_detections(detector, shop, scenes, progress))
 
 
-def prior_metrics(data: VisionData) -> dict[str, float]:
-    """Ten boxes fitted on the training part, the same for every photo of test."""
+def prior_metrics(data: VisionData) -> dict[str, dict[str, float]]:
+    """Ten boxes fitted on the training part, the same for every photo of test: likeliest first, and all equally sure.
+
+    Knowing which is the likeliest is worth as much precision as the boxes are.
+    """
     priors = box_priors([box for part in ("train", "validation") for scene in data.scenes[part] for box in scene.boxes])
-    same = [
-        Detection(box=(x0, y0, x1, y1), label=None, score=1 / (rank + 2))
-        for rank, (x0, y0, x1, y1) in enumerate(priors.tolist())
+    scenes = data.scenes["test"]
+    scores = {BOX_PRIORS: [1 / (rank + 2) for rank in range(len(priors))], UNORDERED_PRIORS: [0.5] * len(priors)}
+    return {name: scored(scenes, [_detections(priors, some)] * len(scenes)) for name, some in scores.items()}
+
+
+def _detections(boxes_N4: Floats, scores: Sequence[float]) -> list[Detection]:
+    return [
+        Detection(box=(x0, y0, x1, y1), label=None, score=score)
+        for (x0, y0, x1, y1), score in zip(boxes_N4.tolist(), scores, strict=True)
     ]
-    return scored(data.scenes["test"], [same] * len(data.scenes["test"]))
 
 
 def box_priors(boxes: Sequence[tuple[float, ...]]) -> Floats:

@@ -15,7 +15,7 @@ from training.bundles.store import MANIFEST
 from training.contracts.atomic import new_folder
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
-from training.jobs.detection_judging import BOX_PRIORS, detection_metrics, prior_metrics, some_detections
+from training.jobs.detection_judging import detection_metrics, prior_metrics, some_detections
 from training.jobs.detector_stage import DetectorStage
 from training.jobs.embedding_stage import EmbeddingStage
 from training.jobs.gallery_embedding import Mapped
@@ -121,7 +121,7 @@ def _result(
     metrics, said = candidates.measured(search, progress)
     scenes = data.scenes["test"] if search.detector is not None else ()
     problems = [line for part in ("gallery", "test") for line in pictures[part].problems()]
-    priors = {BOX_PRIORS: prior_metrics(data)} if scenes else {}
+    priors = prior_metrics(data) if scenes else {}
     kind = search.embedder.kind
     return FitResult(
         folder=out,
@@ -171,7 +171,7 @@ def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress
         proxies = search.proxies if one is search.embedder else None
         found.append(judged(tested, as_indexed(gallery, proxies), data.labels))
     scenes = data.scenes["test"] if search.detector is not None else ()
-    priors = {BOX_PRIORS: prior_metrics(data)} if scenes else {}
+    priors = prior_metrics(data) if scenes else {}
     return {
         "metrics": {**found[0], **detection_metrics(search.detector, shop, scenes, progress)},
         "baselines": {RawPixels.kind: found[1], ColourHistogram.kind: found[2], **priors},

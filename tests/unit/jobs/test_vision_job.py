@@ -209,7 +209,10 @@ def test_boxes_train_a_detector_and_are_what_is_embedded(tmp_path: Path) -> None
     shop = make_picture_shop(tmp_path / "shop", each=5, tests=2, side=64, boxes=True)
     result = fit(shop, tmp_path / "run", config(side=16))
     assert {"recall_iou50", "ap50", "recall@1"} <= result.metrics.keys()
-    assert result.baselines["box_priors"].keys() == {"recall_iou50", "ap50"}
+    ordered, unordered = result.baselines["box_priors"], result.baselines["box_priors_unordered"]
+    assert ordered.keys() == unordered.keys() == {"recall_iou50", "ap50"}
+    assert ordered["recall_iou50"] == unordered["recall_iou50"]
+    assert ordered["ap50"] >= unordered["ap50"]
     search = VisualSearch.load(result.folder)
     (found,) = search.detect([read_picture(shop.path / "pictures" / "test-red-0.png")], 3)
     assert 0 < len(found) <= 3
