@@ -20,8 +20,8 @@ REPLICA_ENVIRONMENT = {
     "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20), "MALLOC_TRIM_THRESHOLD_": str(256 * 2**20),
 }  # fmt: skip
-"""One thread a pass, since replicas share the cores. And glibc keeps the memory of one photo for the next: if it gave it
-back each time, mapping its pages anew would cost more than decoding does.
+"""One thread a pass, since replicas share the cores. And glibc keeps one photo's memory for the next: given back
+each time, its pages would cost more to map anew than the photo does to decode.
 """
 
 
