@@ -47,7 +47,7 @@ class Batches(Generic[Q, A]):
 
     def _next(self) -> list[tuple[Q, asyncio.Future[A]]]:
         """Those that came first and still wait; empty where nobody does."""
-        batch = []
+        batch: list[tuple[Q, asyncio.Future[A]]] = []
         while self._waiting and len(batch) < self._most:
             query, turn = self._waiting.popleft()
             if not turn.done():

@@ -1,6 +1,6 @@
 """A lean HTTP load in a process of its own: N connections, each sending its next request when the last is answered.
 
-python tests/bench/http_load.py URL CLIENTS SECONDS BODIES_JSON_FILE TIMEOUT_MS
+python tests/bench/http_load.py URL CLIENTS SECONDS BODIES_AND_HEADERS_JSON_FILE
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from urllib.parse import urlsplit
 
 
 async def one_client(
-    url: str, number: int, bodies: list[bytes], until_s: float, timeout_ms: int, seen: dict[str, Any]
+    url: str, number: int, bodies: list[bytes], until_s: float, headers: dict[str, str], seen: dict[str, Any]
 ) -> None:
     """One keep-alive connection; as long after a 503 as its Retry-After says it asks again."""
     place = urlsplit(url)
     reader, writer = await asyncio.open_connection(place.hostname, place.port)
     turn = number
+    head = f"POST {place.path} HTTP/1.1\r\nhost: {place.netloc}\r\ncontent-type: application/json\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     while time.monotonic() < until_s:
         body = bodies[turn % len(bodies)]
         turn += 7
-        head = f"POST {place.path} HTTP/1.1\r\nhost: {place.netloc}\r\ncontent-type: application/json\r\n"
-        head += f"x-timeout-ms: {timeout_ms}\r\n" if timeout_ms else ""
         begun_s = time.perf_counter()
         writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
         answer_head = await reader.readuntil(b"\r\n\r\n")
@@ -45,23 +45,22 @@ async def one_client(
     writer.close()
 
 
-async def run(url: str, clients: int, seconds: float, bodies: list[bytes], timeout_ms: int) -> dict[str, Any]:
+async def run(url: str, clients: int, seconds: float, bodies: list[bytes], headers: dict[str, str]) -> dict[str, Any]:
     """The latencies of good answers and of degraded ones among them, and all statuses; a 503 is waited out."""
     seen: dict[str, Any] = {"latencies_ms": [], "statuses": {}, "degraded_ms": []}
     until_s = time.monotonic() + seconds
-    await asyncio.gather(*(one_client(url, number, bodies, until_s, timeout_ms, seen) for number in range(clients)))
+    await asyncio.gather(*(one_client(url, number, bodies, until_s, headers, seen) for number in range(clients)))
     return seen
 
 
-def load(url: str, clients: int, seconds: float, bodies: list[Any], *, timeout_ms: int = 0) -> dict[str, Any]:
-    """The same from another process, summed up: requests and good answers per second, p50, p95, p99, errors, degraded.
-
-    `timeout_ms`: what the clients ask for; 0: the service's own.
-    """
+def load(
+    url: str, clients: int, seconds: float, bodies: list[Any], *, headers: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """The same from another process, summed up: requests and good answers per second, p50, p95, p99, errors, degraded."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(bodies, file)
+        json.dump({"bodies": bodies, "headers": headers or {}}, file)
         file.flush()
-        arguments = [sys.executable, __file__, url, str(clients), str(seconds), file.name, str(timeout_ms)]
+        arguments = [sys.executable, __file__, url, str(clients), str(seconds), file.name]
         seen = json.loads(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
     requests = sum(seen["statuses"].values())
     return {
@@ -83,7 +82,8 @@ def parts(latencies_ms: list[float]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    url, clients, seconds, path, timeout_ms = sys.argv[1:]
+    url, clients, seconds, path = sys.argv[1:]
     with open(path, encoding="utf-8") as file:
-        bodies = [json.dumps(body).encode() for body in json.load(file)]
-    print(json.dumps(asyncio.run(run(url, int(clients), float(seconds), bodies, int(timeout_ms)))))
+        said = json.load(file)
+    bodies = [json.dumps(body).encode() for body in said["bodies"]]
+    print(json.dumps(asyncio.run(run(url, int(clients), float(seconds), bodies, said["headers"]))))

@@ -1,5 +1,6 @@
 """POST /v1/visual-search against what it cannot do without, decoding + the model's passes + the search, bare in this
-process in the same run; and with 32 clients batched against one photo at a time.
+process by turns with it; and with 32 clients batched against one photo at a time. Behind Serve's own proxy, and behind
+HAProxy (RAY_SERVE_ENABLE_HA_PROXY=1).
 
 python tests/bench/visual_search_latency.py [--bundle FOLDER] [--photos FOLDER] [--seconds 60] [--record]
 """
@@ -9,35 +10,46 @@ from __future__ import annotations
 import argparse
 import base64
 import io
+import json
 import os
+import secrets
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
-os.environ["RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"] = "deployments.middleware.proxy:middlewares"
-
+import httpx
 import numpy as np
 import torch
-from http_load import load
+from http_load import load, parts
 from PIL import Image
 from record import Recording
 from running_shop import free_port
 from vision_shop import publish_shop, serving_config, untrained
 
-from deployments.config import DeploymentConfig, DeploymentsConfig, ServingConfig
+from deployments.app import REPLICA_ENVIRONMENT
+from deployments.config import SERVE_ENVIRONMENT, DeploymentConfig, DeploymentsConfig, ServingConfig
+from deployments.middleware.auth import KEYS_VARIABLE
 from deployments.visual_search import views_of
 from training.features.images import open_picture
 from training.models.visual_search import VisualSearch
 
-CLIENTS, ROUNDS, PHOTOS = 32, 3, 24
+CLIENTS, PHOTOS = 32, 24
 ITEMS, ARTICLES = 10, 5
 BAR_LATENCY, BAR_BATCHING = 1.5, 2.0
-READY_WITHIN_S, PATIENT_MS = 120.0, 30_000
+READY_WITHIN_S, PATIENT = 120.0, {"x-timeout-ms": "30000"}
+FRONTS = {"serve's proxy": {}, "haproxy": {"RAY_SERVE_ENABLE_HA_PROXY": "1"}}
+ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", **SERVE_ENVIRONMENT, **REPLICA_ENVIRONMENT,
+}  # fmt: skip
+"""Of all that is measured: the bare parts keep their memory as the replicas do."""
 
 
 def drawn_photos(count: int) -> list[bytes]:
@@ -51,22 +63,18 @@ def drawn_photos(count: int) -> list[bytes]:
     return files
 
 
-def bare(model: VisualSearch, photos: Sequence[bytes]) -> dict[str, float]:
-    """Milliseconds of each part, the median photo, of what serving looks at; what they come to is `sum_ms`."""
-    parts: dict[str, list[float]] = {"decode_ms": [], "forward_ms": [], "search_ms": []}
-    for data in photos:
-        marks = [time.perf_counter()]
-        picture = open_picture(data)
-        marks.append(time.perf_counter())
-        views = views_of(picture, model.detect([picture], ARTICLES)[0])
-        vectors = model.embed([view.picture for view in views])
-        marks.append(time.perf_counter())
-        model.search(vectors, ITEMS)
-        marks.append(time.perf_counter())
-        for part, begun_s, ended_s in zip(parts.values(), marks, marks[1:], strict=False):
-            part.append((ended_s - begun_s) * 1000)
-    medians = {name: round(statistics.median(values), 3) for name, values in parts.items()}
-    return {**medians, "sum_ms": round(sum(medians.values()), 3)}
+def bare(model: VisualSearch, data: bytes) -> dict[str, float]:
+    """Milliseconds of each part of what serving does with one photo."""
+    marks = [time.perf_counter()]
+    picture = open_picture(data)
+    marks.append(time.perf_counter())
+    views = views_of(picture, model.detect([picture], ARTICLES)[0])
+    vectors = model.embed([view.picture for view in views])
+    marks.append(time.perf_counter())
+    model.search(vectors, ITEMS)
+    marks.append(time.perf_counter())
+    names = ("decode_ms", "forward_ms", "search_ms")
+    return {name: (ended_s - begun_s) * 1000 for name, begun_s, ended_s in zip(names, marks, marks[1:], strict=False)}
 
 
 def bodies(photos: Sequence[bytes]) -> list[dict[str, Any]]:
@@ -74,12 +82,29 @@ def bodies(photos: Sequence[bytes]) -> list[dict[str, Any]]:
     return [{"image_base64": base64.b64encode(data).decode(), **fields} for data in photos]
 
 
-def latency(url: str, model: VisualSearch, photos: Sequence[bytes], seconds: float) -> dict[str, Any]:
-    """One client and the bare parts by turns, so that both see the same machine; the median round of each."""
-    rounds = [(load(url, 1, seconds / ROUNDS, bodies(photos)), bare(model, photos)) for _ in range(ROUNDS)]
-    served = sorted((mine for mine, _ in rounds), key=lambda said: said["p50_ms"])[ROUNDS // 2]
-    alone = sorted((other for _, other in rounds), key=lambda said: said["sum_ms"])[ROUNDS // 2]
-    return {"served": served, "bare": alone, "p50_ratio": round(served["p50_ms"] / alone["sum_ms"], 2)}
+def latency(
+    url: str, model: VisualSearch, photos: Sequence[bytes], seconds: float, headers: dict[str, str]
+) -> dict[str, Any]:
+    """One client, after each answer the same photo bare: both see the same machine, and a cache that others used."""
+    place, sent = urlsplit(url), [json.dumps(body).encode() for body in bodies(photos)]
+    connection = HTTPConnection(str(place.hostname), place.port)
+    headers = {"content-type": "application/json", **headers}
+    served_ms, alone, turn, until_s = list[float](), list[dict[str, float]](), 0, time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        begun_s = time.perf_counter()
+        connection.request("POST", place.path, sent[turn % len(sent)], headers)
+        answer = connection.getresponse()
+        said = answer.read()
+        served_ms.append((time.perf_counter() - begun_s) * 1000)
+        if answer.status != 200:
+            raise RuntimeError(f"{answer.status}: {said[:200]!r}")
+        alone.append(bare(model, photos[turn % len(photos)]))
+        turn += 1
+    connection.close()
+    medians = {part: round(statistics.median(one[part] for one in alone), 3) for part in alone[0]}
+    sum_ms = round(sum(medians.values()), 3)
+    served = {"requests": len(served_ms), **parts(served_ms)}
+    return {"served": served, "bare": {**medians, "sum_ms": sum_ms}, "p50_ratio": round(served["p50_ms"] / sum_ms, 2)}
 
 
 @contextmanager
@@ -98,46 +123,51 @@ def serving(config: ServingConfig) -> Any:
     ray.shutdown()
 
 
-def wait_for(url: str, body: dict[str, Any]) -> None:
-    import httpx
-
-    deadline_s = time.monotonic() + READY_WITHIN_S
-    while (answer := httpx.post(url, json=body, timeout=60, headers={"X-Timeout-Ms": "30000"})).status_code != 200:
-        if time.monotonic() > deadline_s:
-            raise TimeoutError(f"no answer within {READY_WITHIN_S:.0f} s: {answer.status_code} {answer.text[:200]}")
+def wait_for(url: str, body: dict[str, Any], headers: dict[str, str]) -> None:
+    """Until a photo is answered; raises TimeoutError."""
+    deadline_s, said = time.monotonic() + READY_WITHIN_S, "no answer"
+    while time.monotonic() < deadline_s:
+        try:
+            answer = httpx.post(url, json=body, timeout=60, headers={**headers, **PATIENT})
+        except httpx.TransportError as error:
+            said = repr(error)
+        else:
+            if answer.status_code == 200:
+                return
+            said = f"{answer.status_code} {answer.text[:200]}"
         time.sleep(0.2)
+    raise TimeoutError(f"no answer within {READY_WITHIN_S:.0f} s: {said}")
 
 
 def compare(
-    config_of: Callable[[int], ServingConfig], model: VisualSearch, photos: Sequence[bytes], seconds: float
+    config_of: Callable[[int], ServingConfig],
+    model: VisualSearch,
+    photos: Sequence[bytes],
+    seconds: float,
+    headers: dict[str, str],
 ) -> dict[str, Any]:
     """Latency against the bare parts, then throughput with batches of 16 and of 1, of clients that wait; and what is
     answered in time of more than can be."""
-    figures: dict[str, Any] = {}
+    figures, patient = dict[str, Any](), {**headers, **PATIENT}
     for name, batch in (("batched", 16), ("unbatched", 1)):
         with serving(config_of(batch)) as url:
-            wait_for(url, bodies(photos)[0])
-            load(url, 4, 3, bodies(photos))
+            wait_for(url, bodies(photos)[0], headers)
+            load(url, 4, 3, bodies(photos), headers=headers)
             if batch > 1:
-                figures["one client"] = latency(url, model, photos, seconds)
-            figures[name] = load(url, CLIENTS, seconds, bodies(photos), timeout_ms=PATIENT_MS)
+                figures["one client"] = latency(url, model, photos, seconds, headers)
+            figures[name] = load(url, CLIENTS, seconds, bodies(photos), headers=patient)
             if batch > 1:
-                figures["overload"] = load(url, CLIENTS, seconds, bodies(photos))
+                figures["overload"] = load(url, CLIENTS, seconds, bodies(photos), headers=headers)
     ratio = figures["batched"]["answered_per_s"] / figures["unbatched"]["answered_per_s"]
-    return {**figures, "throughput_ratio": round(ratio, 2), "bars": {"p50": BAR_LATENCY, "throughput": BAR_BATCHING}}
+    return {**figures, "throughput_ratio": round(ratio, 2)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bundle", type=Path, help="a trained one; by default one of the default config")
-    parser.add_argument("--photos", type=Path, help="a folder of .jpg files; by default drawn ones")
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--record", action="store_true")
-    asked = parser.parse_args()
+def measure(asked: argparse.Namespace) -> dict[str, Any]:
+    """In this process, whose environment says which front it is."""
     torch.set_num_threads(1)
     photos = [file.read_bytes() for file in sorted(asked.photos.rglob("*.jpg"))[:PHOTOS]] if asked.photos else []
     photos = photos or drawn_photos(PHOTOS)
-    recording = Recording("visual_search_latency", seeds=[0])
+    secret = os.environ[KEYS_VARIABLE].rpartition(":")[2]
     with tempfile.TemporaryDirectory() as folder:
         root, port = Path(folder), free_port()
         model = VisualSearch.load(asked.bundle) if asked.bundle else untrained()
@@ -147,9 +177,36 @@ def main() -> None:
             own = DeploymentConfig(num_cpus=0.2, max_batch_size=batch)
             return serving_config(root, port=port, deployments=DeploymentsConfig(visual_search=own))
 
-        figures = compare(config_of, model, photos, asked.seconds)
-    for name, said in figures.items():
-        print(name, said)
+        return compare(config_of, model, photos, asked.seconds, {"authorization": f"Bearer {secret}"})
+
+
+def measured_apart(front: str) -> dict[str, Any]:
+    """In a process of its own: Serve and the allocator read the environment once."""
+    keys = f"bench:server:{secrets.token_hex(16)}"
+    with tempfile.NamedTemporaryFile("r", suffix=".json") as file:
+        command = [sys.executable, __file__, *sys.argv[1:], "--figures", file.name]
+        environment = {**os.environ, **ENVIRONMENT, **FRONTS[front], KEYS_VARIABLE: keys}
+        subprocess.run(command, env=environment, check=True)
+        figures: dict[str, Any] = json.load(file)
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bundle", type=Path, help="a trained one; by default one of the default config")
+    parser.add_argument("--photos", type=Path, help="a folder of .jpg files; by default drawn ones")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--figures", type=Path, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.figures:
+        asked.figures.write_text(json.dumps(measure(asked)))
+        return
+    recording = Recording("visual_search_latency", seeds=[0])
+    figures: dict[str, Any] = {front: measured_apart(front) for front in FRONTS}
+    figures["bars"] = {"p50": BAR_LATENCY, "throughput": BAR_BATCHING}
+    for front, said in figures.items():
+        print(front, json.dumps(said))
     if asked.record:
         recording.write(figures)
 
