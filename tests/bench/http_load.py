@@ -56,7 +56,7 @@ async def run(url: str, clients: int, seconds: float, bodies: list[bytes], heade
 def load(
     url: str, clients: int, seconds: float, bodies: list[Any], *, headers: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    """The same from another process, summed up: requests and good answers per second, p50, p95, p99, errors, degraded."""
+    """The same from another process, summed up: requests and good answers a second, p50, p95, p99, errors, degraded."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump({"bodies": bodies, "headers": headers or {}}, file)
         file.flush()
