@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from deployments.config import SERVE_ENVIRONMENT
 from deployments.state.open import open_store
 from deployments.state.redis_server import REQUIRED
 from deployments.state.store import Store
+from tests.commands import kill_tree
 
 
 @dataclass
@@ -110,6 +113,22 @@ def own_ray() -> Iterator[None]:
         )  # fmt: skip
         yield
         ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def training_ray() -> Iterator[Mapping[str, str]]:
+    """A Ray that commands join instead of starting one each, in processes of its own; what they need to join it."""
+    joining = {"RAY_ADDRESS": f"127.0.0.1:{_free_port()}", "RAY_AUTH_MODE": "disabled"}
+    port = joining["RAY_ADDRESS"].partition(":")[2]
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+    cluster = subprocess.Popen(
+        [Path(sys.executable).with_name("ray"), "start", "--head", "--block", f"--port={port}", "--num-cpus=2",
+         "--node-ip-address=127.0.0.1", "--include-dashboard=false", f"--object-store-memory={128 * 2**20}"],
+        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    yield joining
+    kill_tree(cluster.pid)
+    cluster.wait()
 
 
 def _free_port() -> int:

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import signal
-import subprocess
-import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
+from tests.commands import answer, command, kill
 from tests.serving_shop import wait_until
 
 pytestmark = pytest.mark.ray
 
 USERS, ITEMS, LENGTH = 200, 40, 10
-
-
-def command(home: Path, *arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "cluster.cli", *map(str, arguments), "--json"],
-        env={**os.environ, "SHOPKEEPER_HOME": str(home)},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-
-
-def answer(process: subprocess.Popen[str]) -> Any:
-    stdout, stderr = process.communicate(timeout=240)
-    assert process.returncode == 0, stderr
-    return json.loads(stdout)
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +37,17 @@ def shop(home: Path) -> Path:
     return home / "shop"
 
 
-def test_two_workers_train_and_ray_data_predicts(home: Path, shop: Path, tmp_path: Path) -> None:
-    trained = answer(command(home, "train", "recommender", "--data", shop, "--workers", 2, "--set", "epochs=6"))
+def test_two_workers_train_and_ray_data_predicts(
+    home: Path, shop: Path, tmp_path: Path, training_ray: Mapping[str, str]
+) -> None:
+    wanted = ("train", "recommender", "--data", shop, "--workers", 2, "--set", "epochs=6")
+    trained = answer(command(home, *wanted, joins=training_ray))
     assert trained["metrics"]["hr@10"] > 2 * trained["baselines"]["popularity"]["hr@10"]
     assert Path(trained["report"]).read_text().startswith("<!doctype html>")
 
     out = tmp_path / "tonight.parquet"
-    predicted = answer(command(home, "predict", "recommender", "--data", shop, "--out", out, "--limit", 5))
+    wanted = ("predict", "recommender", "--data", shop, "--out", out, "--limit", 5)
+    predicted = answer(command(home, *wanted, joins=training_ray))
     rows = pq.read_table(out).to_pylist()
     assert len(rows) == predicted["rows"] == USERS * 5
     seen = {f"u{user}": set() for user in range(USERS)}
@@ -72,8 +57,8 @@ def test_two_workers_train_and_ray_data_predicts(home: Path, shop: Path, tmp_pat
     assert all(row["item_id"] not in seen[row["user_id"]] for row in rows)
 
 
-def test_a_killed_run_goes_on_from_its_last_epoch(home: Path, shop: Path) -> None:
-    wanted = ("train", "recommender", "--data", shop, "--set", "epochs=12", "--set", "patience=12")
+def test_a_killed_run_goes_on_from_its_last_epoch(home: Path, shop: Path, training_ray: Mapping[str, str]) -> None:
+    wanted = ("train", "recommender", "--data", shop, "--set", "epochs=6", "--set", "patience=6")
     first = command(home, *wanted)
     snapshots = "*/recommender/*/ray_train/checkpoint_manager_snapshot.json"
 
@@ -82,11 +67,7 @@ def test_a_killed_run_goes_on_from_its_last_epoch(home: Path, shop: Path) -> Non
         return any("checkpoint_dir_name" in path.read_text() for path in (home / "runs").glob(snapshots))
 
     wait_until(one_epoch_is_kept, timeout_s=120)
-    tree = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
-    for process in tree:
-        process.send_signal(signal.SIGKILL)
-    psutil.wait_procs(tree, timeout=30)
-    first.communicate()
+    kill(first)
 
-    resumed = answer(command(home, *wanted))
+    resumed = answer(command(home, *wanted, joins=training_ray))
     assert any("went on after epoch" in note for note in resumed["notes"])

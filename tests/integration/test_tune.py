@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import subprocess
-import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 import yaml
 
 from cluster.job_config import load_config
+from tests.commands import answer, command, kill
 from tests.serving_shop import SHOP_ID, make_shop, wait_until
 from training.bundles.registry import Registry
 from training.bundles.store import BundleStore
@@ -39,7 +35,7 @@ STUDY = {
 }
 
 
-def test_a_killed_study_goes_on_and_its_best_becomes_candidate(tmp_path: Path) -> None:
+def test_a_killed_study_goes_on_and_its_best_becomes_candidate(tmp_path: Path, training_ray: Mapping[str, str]) -> None:
     make_shop(tmp_path / "shop")
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(STUDY))
 
@@ -50,7 +46,7 @@ def test_a_killed_study_goes_on_and_its_best_becomes_candidate(tmp_path: Path) -
     before = [trial for trial in trials(tmp_path) if trial.over]
     assert 0 < len(before) < TRIALS
 
-    told = answer(tune(tmp_path))
+    told = answer(tune(tmp_path, joins=training_ray))
     assert [trial["status"] for trial in told["trials"]] == ["finished"] * TRIALS
     assert told["trials"][: len(before)] == [trial.model_dump(mode="json") for trial in before]
     best = told["best"]
@@ -68,32 +64,14 @@ def test_a_killed_study_goes_on_and_its_best_becomes_candidate(tmp_path: Path) -
     manifest = BundleStore(tmp_path / "home" / "bundles").manifest(SHOP_ID, "recommender", best["version"])
     assert any(told["study"] in note for note in manifest.notes)
 
-    assert answer(tune(tmp_path)) == told
+    assert answer(tune(tmp_path, joins=training_ray)) == told
 
 
-def tune(folder: Path) -> subprocess.Popen[str]:
-    arguments = ["tune", "recommender", "--data", folder / "shop", "--config", folder / "study.yaml", "--json"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "cluster.cli", *map(str, arguments)],
-        env={**os.environ, "SHOPKEEPER_HOME": str(folder / "home")},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+def tune(folder: Path, *, joins: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    wanted = ("tune", "recommender", "--data", folder / "shop", "--config", folder / "study.yaml")
+    return command(folder / "home", *wanted, joins=joins)
 
 
 def trials(folder: Path) -> list[TrialOutcome]:
     """What the only study says of its trials now."""
     return [trial for file in (folder / "home" / "studies").glob("*/*/*/trials.json") for trial in load(file)]
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for member in tree:
-        member.send_signal(signal.SIGKILL)
-    psutil.wait_procs(tree, timeout=30)
-    process.communicate()
-
-
-def answer(process: subprocess.Popen[str]) -> Any:
-    stdout, stderr = process.communicate(timeout=240)
-    assert process.returncode == 0, stderr
-    return json.loads(stdout)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from tests.commands import answer, command
 from tests.picture_shop import COLOURS, make_picture_shop
 from training.contracts.progress import NoProgress
 from training.contracts.shop import Shop
@@ -30,15 +27,6 @@ SET = ("epochs=2", "dim=16", "prefixes=[8]", "pictures_per_step=8", "backbone.wi
 SETTINGS = [word for one in SET for word in ("--set", one)]
 
 
-def answer(home: Path, *arguments: object) -> Any:
-    done = subprocess.run(
-        [sys.executable, "-m", "cluster.cli", *map(str, arguments), "--json"],
-        env={**os.environ, "SHOPKEEPER_HOME": str(home)}, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 @pytest.fixture
 def shop(tmp_path: Path) -> Path:
     made = make_picture_shop(tmp_path / "shop", each=8, tests=2, side=64, boxes=True)
@@ -47,12 +35,14 @@ def shop(tmp_path: Path) -> Path:
     return made.path
 
 
-def test_two_workers_train_and_ray_data_predicts(tmp_path: Path, shop: Path) -> None:
-    trained = answer(tmp_path, "train", "vision", "--data", shop, "--workers", 2, *SETTINGS)
+def test_two_workers_train_and_ray_data_predicts(tmp_path: Path, shop: Path, training_ray: Mapping[str, str]) -> None:
+    wanted = ("train", "vision", "--data", shop, "--workers", 2, *SETTINGS)
+    trained = answer(command(tmp_path, *wanted, joins=training_ray))
     assert {"recall@1", "map@10", "recall_iou50"} <= trained["metrics"].keys()
     assert any("train-red-0" in note for note in trained["notes"])
     out = tmp_path / "nearest.parquet"
-    answer(tmp_path, "predict", "vision", "--data", shop, "--out", out, "--limit", 2)
+    wanted = ("predict", "vision", "--data", shop, "--out", out, "--limit", 2)
+    answer(command(tmp_path, *wanted, joins=training_ray))
     rows = pq.read_table(out).to_pylist()
     assert len({row["image_id"] for row in rows}) == len(COLOURS) * 10
     assert {row["image_id"] for row in rows if row["problem"]} == {"test-red-0", "train-red-0"}
