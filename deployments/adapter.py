@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import ray
@@ -77,7 +78,8 @@ class StageReplica:
             Follower(self.host.follow_champion, config.watch_period_s),
             Follower(self.host.follow_catalogue, min(config.watch_period_s, POLL_S)),
         ]
-        self.batches = Batches(self.host.answer, most=own.max_batch_size)
+        observe = partial(RayTelemetry().observe, "batch_queries", stage=name)
+        self.batches = Batches(self.host.answer, most=own.max_batch_size, seen=observe)
 
     async def answer(self, query: Any) -> Any:
         if self.prepares:

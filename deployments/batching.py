@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 Q = TypeVar("Q")
@@ -16,11 +17,14 @@ A = TypeVar("A")
 
 
 class Batches(Generic[Q, A]):
-    """One batch at a time, in a thread; for one event loop. How many may wait is up to whoever asks."""
+    """One batch at a time, in a thread of its own; for one event loop. How many may wait is up to whoever asks."""
 
-    def __init__(self, answer: Callable[[Sequence[Q]], Sequence[A]], *, most: int) -> None:
-        """`answer`: blocking, one answer per query in their order; `most` queries a batch."""
-        self._answer, self._most = answer, most
+    def __init__(
+        self, answer: Callable[[Sequence[Q]], Sequence[A]], *, most: int, seen: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """`answer`: blocking, one answer per query in their order; `most` queries a batch; `seen` is told its size."""
+        self._answer, self._most, self._seen = answer, most, seen
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
         self._waiting: deque[tuple[Q, asyncio.Future[A]]] = deque()
         self._worker: asyncio.Task[None] | None = None
 
@@ -34,16 +38,26 @@ class Batches(Generic[Q, A]):
 
     async def _work(self) -> None:
         while batch := self._next():
-            try:
-                answers = await asyncio.to_thread(self._answer, [query for query, _ in batch])
-            except Exception as error:
-                for _, turn in batch:
-                    if not turn.done():
-                        turn.set_exception(error)
-            else:
-                for (_, turn), answer in zip(batch, answers, strict=True):
-                    if not turn.done():
-                        turn.set_result(answer)
+            queries, turns = [query for query, _ in batch], [turn for _, turn in batch]
+            answers = await asyncio.get_running_loop().run_in_executor(self._thread, self._answered, queries)
+            for turn, answer in zip(turns, answers, strict=True):
+                if turn.done():
+                    continue
+                if isinstance(answer, _Failed):
+                    turn.set_exception(answer.error)
+                else:
+                    turn.set_result(answer)
+
+    def _answered(self, queries: Sequence[Q]) -> Sequence[A | _Failed]:
+        """One for each query whatever happens: a batch that fails must leave nobody waiting."""
+        try:
+            self._seen(len(queries))
+            answers = self._answer(queries)
+            if len(answers) != len(queries):
+                raise RuntimeError(f"{len(answers)} answers to {len(queries)} queries")
+        except BaseException as error:
+            return [_Failed(error)] * len(queries)
+        return answers
 
     def _next(self) -> list[tuple[Q, asyncio.Future[A]]]:
         """Those that came first and still wait; empty where nobody does."""
@@ -53,3 +67,12 @@ class Batches(Generic[Q, A]):
             if not turn.done():
                 batch.append((query, turn))
         return batch
+
+
+class _Failed:
+    """What a batch raised, as each of its queries' answer; as something that a future takes and Serve passes on."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")
+        if isinstance(error, StopIteration):
+            self.error = RuntimeError(f"StopIteration: {error}")

@@ -9,7 +9,7 @@ import httpx
 import ray
 from ray.util import metrics
 
-from deployments.telemetry import METRICS, PREFIX, SECONDS, LocalTelemetry
+from deployments.telemetry import METRICS, PREFIX, LocalTelemetry
 
 TIMEOUT_S = 2.0
 
@@ -23,7 +23,7 @@ class RayTelemetry:
         for name, metric in METRICS.items():
             said = {"description": metric.description, "tag_keys": metric.labels}
             if metric.kind == "histogram":
-                self._metrics[name] = metrics.Histogram(PREFIX + name, boundaries=list(SECONDS), **said)
+                self._metrics[name] = metrics.Histogram(PREFIX + name, boundaries=list(metric.buckets), **said)
             else:
                 kind = metrics.Counter if metric.kind == "counter" else metrics.Gauge
                 self._metrics[name] = kind(PREFIX + name, **said)

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import prometheus_client as prometheus
 
+QUERIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 PREFIX = "shopkeeper_"
 
@@ -14,12 +15,14 @@ class Metric(NamedTuple):
     kind: Literal["counter", "histogram", "gauge"]
     description: str
     labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = SECONDS
 
 
 METRICS: dict[str, Metric] = {
     "requests": Metric("counter", "HTTP answers", ("route", "status")),
     "request_seconds": Metric("histogram", "Time from request to answer", ("route",)),
     "stage_seconds": Metric("histogram", "Time a stage took to answer the gateway", ("stage",)),
+    "batch_queries": Metric("histogram", "Queries that a stage answered together", ("stage",), QUERIES),
     "stage_failures": Metric("counter", "Calls of a stage that brought nothing", ("stage", "cause")),
     "breaker_open": Metric("gauge", "1 while a stage is given up", ("stage",)),
     "degraded": Metric("counter", "Answers that had to do without a stage", ("stage",)),
@@ -55,7 +58,7 @@ class LocalTelemetry:
         name = PREFIX + name
         if metric.kind == "histogram":
             return prometheus.Histogram(
-                name, metric.description, metric.labels, registry=self.registry, buckets=SECONDS
+                name, metric.description, metric.labels, registry=self.registry, buckets=metric.buckets
             )
         kind = prometheus.Counter if metric.kind == "counter" else prometheus.Gauge
         return kind(name, metric.description, metric.labels, registry=self.registry)

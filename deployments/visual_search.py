@@ -27,7 +27,7 @@ LOGGER = logging.getLogger("shopkeeper.visual_search")
 PAGE_IMAGES, PAGE_TEXTS = 16, 64
 Answer = Seen | Wordless | Refused
 LOOKERS = 2
-"""Threads that share a batch of photos; one of them leaves the model's single-threaded passes on one processor."""
+"""Threads that share a batch of photos: a pass of the model runs on one core."""
 LEAST_SCORE = 0.2
 """Of a detection: less sure ones are mostly nothing."""
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from training.contracts.errors import ShopkeeperError
 from training.features.image_kinds import (
@@ -34,6 +34,12 @@ WORKING_SIDE = 640
 """Pictures are worked on with the longer side at least this: enough for crops, and 40 megapixels become 5 MB."""
 STRIP_PIXELS = 1_000_000
 WHITE = (255, 255, 255)
+_TURN = Image.Transpose
+UPRIGHT: dict[Any, Image.Transpose] = {
+    2: _TURN.FLIP_LEFT_RIGHT, 3: _TURN.ROTATE_180, 4: _TURN.FLIP_TOP_BOTTOM, 5: _TURN.TRANSPOSE, 6: _TURN.ROTATE_270,
+    7: _TURN.TRANSVERSE, 8: _TURN.ROTATE_90,
+}  # fmt: skip
+"""By EXIF's orientation; Pillow's own way writes the other tags anew too, and fails on those of a wrong kind."""
 
 Picture = npt.NDArray[np.uint8]
 """RGB, uint8 [H, W, 3]."""
@@ -73,10 +79,9 @@ def open_picture(data: bytes, *, least_side: int | None = WORKING_SIDE) -> Pictu
     check_kind(data)
     _check_container(data)
     with _opened(data) as image:
-        exif, rgb = image.getexif(), _decoded(image, least_side)
-        rgb.getexif().update(exif)
-        ImageOps.exif_transpose(rgb, in_place=True)
-        return np.array(rgb)
+        turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+        rgb = _decoded(image, least_side)
+        return np.array(rgb if turn is None else rgb.transpose(turn))
 
 
 def picture_pixels(data: bytes) -> int:

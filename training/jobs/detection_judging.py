@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.features.images import ImageFault, Picture
 from training.jobs.pictures import read_picture
-from training.jobs.vision_data import Scene, VisionData
+from training.jobs.vision_data import Scene
 from training.metrics import Floats
 from training.models.detection import Detection, overlaps
 from training.models.detector import Detector
@@ -42,21 +42,25 @@ def detection_metrics(
     return scored(scenes, scene_detections(detector, shop, scenes, progress))
 
 
-def prior_metrics(data: VisionData) -> dict[str, dict[str, float]]:
-    """Ten boxes fitted on the training part, the same for every photo of test: likeliest first, and all equally sure.
+def prior_metrics(scenes: Mapping[str, Sequence[Scene]]) -> dict[str, dict[str, float]]:
+    """Ten boxes fitted on the training part, the same for every photo of test: likeliest first, and in any order."""
+    priors = box_priors([box for part in ("train", "validation") for scene in scenes[part] for box in scene.boxes])
+    tested = scenes["test"]
+    likeliest_first_K: Floats = (1 / np.arange(2, len(priors) + 2)).astype(np.float32)
+    drawn_SK = np.random.default_rng(0).random((len(tested), len(priors)), np.float32)
+    return {
+        BOX_PRIORS: scored(tested, [_detections(priors, likeliest_first_K)] * len(tested)),
+        UNORDERED_PRIORS: scored(tested, [_detections(priors, drawn_K) for drawn_K in drawn_SK]),
+    }
 
-    Knowing which is the likeliest is worth as much precision as the boxes are.
-    """
-    priors = box_priors([box for part in ("train", "validation") for scene in data.scenes[part] for box in scene.boxes])
-    scenes = data.scenes["test"]
-    scores = {BOX_PRIORS: [1 / (rank + 2) for rank in range(len(priors))], UNORDERED_PRIORS: [0.5] * len(priors)}
-    return {name: scored(scenes, [_detections(priors, some)] * len(scenes)) for name, some in scores.items()}
 
-
-def _detections(boxes_N4: Floats, scores: Sequence[float]) -> list[Detection]:
+def _detections(boxes_K4: Floats, scores_K: Floats) -> list[Detection]:
+    """Best first."""
     return [
         Detection(box=(x0, y0, x1, y1), label=None, score=score)
-        for (x0, y0, x1, y1), score in zip(boxes_N4.tolist(), scores, strict=True)
+        for (x0, y0, x1, y1), score in sorted(
+            zip(boxes_K4.tolist(), scores_K.tolist(), strict=True), key=lambda pair: -pair[1]
+        )
     ]
 
 

@@ -121,7 +121,7 @@ def _result(
     metrics, said = candidates.measured(search, progress)
     scenes = data.scenes["test"] if search.detector is not None else ()
     problems = [line for part in ("gallery", "test") for line in pictures[part].problems()]
-    priors = prior_metrics(data) if scenes else {}
+    priors = prior_metrics(data.scenes) if scenes else {}
     kind = search.embedder.kind
     return FitResult(
         folder=out,
@@ -171,7 +171,7 @@ def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress
         proxies = search.proxies if one is search.embedder else None
         found.append(judged(tested, as_indexed(gallery, proxies), data.labels))
     scenes = data.scenes["test"] if search.detector is not None else ()
-    priors = prior_metrics(data) if scenes else {}
+    priors = prior_metrics(data.scenes) if scenes else {}
     return {
         "metrics": {**found[0], **detection_metrics(search.detector, shop, scenes, progress)},
         "baselines": {RawPixels.kind: found[1], ColourHistogram.kind: found[2], **priors},

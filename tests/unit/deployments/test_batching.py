@@ -11,12 +11,15 @@ import pytest
 from deployments.batching import Batches
 
 WITHIN_S = 10.0
+MISSED = 77
+"""A query that gets no answer."""
 
 
 class Held:
     """Answers each query with its double, a batch only once it is let go."""
 
-    def __init__(self) -> None:
+    def __init__(self, error: BaseException = ValueError("unlucky")) -> None:
+        self.error = error
         self.batches: list[list[int]] = []
         self.begun, self.let_go = threading.Semaphore(0), threading.Semaphore(0)
 
@@ -25,8 +28,8 @@ class Held:
         self.begun.release()
         assert self.let_go.acquire(timeout=WITHIN_S)
         if 13 in queries:
-            raise ValueError("unlucky")
-        return [2 * query for query in queries]
+            raise self.error
+        return [2 * query for query in queries if query != MISSED]
 
     async def is_at_work(self) -> None:
         assert await asyncio.to_thread(self.begun.acquire, timeout=WITHIN_S)
@@ -71,9 +74,10 @@ def test_one_that_gave_up_is_left_out_of_its_batch() -> None:
     asyncio.run(run())
 
 
-def test_a_failed_batch_fails_nobody_else() -> None:
+@pytest.mark.parametrize("error", [ValueError("unlucky"), KeyboardInterrupt("unlucky"), StopIteration("unlucky")])
+def test_a_failed_batch_fails_nobody_else(error: BaseException) -> None:
     async def run() -> None:
-        held = Held()
+        held = Held(error)
         batches = Batches(held, most=2)
         (first,) = await asked(batches, 0)
         await held.is_at_work()
@@ -82,11 +86,29 @@ def test_a_failed_batch_fails_nobody_else() -> None:
             held.let_go.release()
         assert await first == 0
         for task in (unlucky, beside):
-            with pytest.raises(ValueError, match="unlucky"):
-                await task
-        assert await after == 4
+            with pytest.raises(Exception, match="unlucky"):
+                await asyncio.wait_for(task, WITHIN_S)
+        assert await asyncio.wait_for(after, WITHIN_S) == 4
         (later,) = await asked(batches, 5)
         held.let_go.release()
-        assert await later == 10
+        assert await asyncio.wait_for(later, WITHIN_S) == 10
+
+    asyncio.run(run())
+
+
+def test_an_answer_too_few_is_an_error_for_all() -> None:
+    async def run() -> None:
+        held, sizes = Held(), list[int]()
+        batches = Batches(held, most=3, seen=sizes.append)
+        (first,) = await asked(batches, 0)
+        await held.is_at_work()
+        others = await asked(batches, 1, MISSED)
+        for _ in range(2):
+            held.let_go.release()
+        assert await first == 0
+        for task in others:
+            with pytest.raises(RuntimeError, match="1 answers to 2 queries"):
+                await asyncio.wait_for(task, WITHIN_S)
+        assert sizes == [1, 2]
 
     asyncio.run(run())

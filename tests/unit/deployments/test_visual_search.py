@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from deployments.messages import PhotoQuery, Refused, Seen
 from deployments.middleware.auth import parse_keys
 from tests.hostile_images import encoded, photo
 from tests.serving_shop import Home, Serving, client_of, serve_in_process, wait_until
@@ -65,6 +66,26 @@ def test_every_picture_finds_its_own_item(http: TestClient) -> None:
         assert scores == sorted(scores, reverse=True)
         assert document["took_ms"] > 0
         assert document["models"][0]["role"] == "visual_search"
+
+
+def test_photos_of_one_batch_are_answered_as_if_alone(seeing: Serving) -> None:
+    host = seeing.hosts["visual_search"]
+    (loaded,) = host.held()
+    asked = [
+        PhotoQuery(
+            loaded.version, b"broken" if number == 4 else item_picture(number), 3, number % 3,
+            "price >= 10" if number % 2 else None, "", 0.0,
+        )
+        for number in range(7)
+    ]  # fmt: skip
+    together = host.answer(asked)
+    for query, answer in zip(asked, together, strict=True):
+        (alone,) = host.answer([query])
+        assert type(answer) is type(alone)
+        if isinstance(answer, Seen):
+            assert [item for item, _ in answer.articles[-1].items] == [item for item, _ in alone.articles[-1].items]
+    assert isinstance(together[4], Refused)
+    assert len({answer.articles[-1].items[0][0] for answer in together if isinstance(answer, Seen)}) > 3
 
 
 def test_form_and_json_say_the_same(http: TestClient) -> None:

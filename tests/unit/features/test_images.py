@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import subprocess
 import sys
 import time
@@ -107,6 +108,17 @@ def test_orientation_is_applied() -> None:
     picture = open_picture(encoded(image, exif=exif, quality=95))
     assert picture.shape == (32, 16, 3)
     assert picture[2, 8, 1] < 64 < picture[20, 8, 1]
+
+
+@pytest.mark.parametrize("size", [(32, 16), (1600, 1200)])
+def test_orientation_is_applied_beside_tags_of_the_wrong_kind(size: tuple[int, int]) -> None:
+    """Of one byte order, six tags: orientation 6, and a resolution in words that should be a ratio."""
+    tags = [(0x0112, 3, 1, struct.pack("<HH", 6, 0)), (0x011A, 2, 4, b"72 \0"), (0x0213, 2, 2, b"1\0\0\0")]
+    entries = b"".join(struct.pack("<HHI", tag, kind, count) + value for tag, kind, count, value in tags)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+    jpeg = encoded(photo().resize(size))
+    height, width = open_picture(jpeg).shape[:2]
+    assert open_picture(jpeg[:2] + segment(0xE1, exif) + jpeg[2:]).shape == (width, height, 3)
 
 
 def test_first_frame_of_an_animation() -> None:

@@ -212,7 +212,6 @@ def test_boxes_train_a_detector_and_are_what_is_embedded(tmp_path: Path) -> None
     ordered, unordered = result.baselines["box_priors"], result.baselines["box_priors_unordered"]
     assert ordered.keys() == unordered.keys() == {"recall_iou50", "ap50"}
     assert ordered["recall_iou50"] == unordered["recall_iou50"]
-    assert ordered["ap50"] >= unordered["ap50"]
     search = VisualSearch.load(result.folder)
     (found,) = search.detect([read_picture(shop.path / "pictures" / "test-red-0.png")], 3)
     assert 0 < len(found) <= 3

@@ -25,13 +25,13 @@ def test_keeps_the_aspect(height: int, width: int) -> None:
     height=st.integers(1, 300), width=st.integers(1, 300), side=st.sampled_from([8, 28, 96]), seed=st.integers(0, 99)
 )
 @settings(max_examples=60, deadline=None)
-def test_is_within_one_level_of_pillow(height: int, width: int, side: int, seed: int) -> None:
+def test_is_within_two_levels_of_pillow(height: int, width: int, side: int, seed: int) -> None:
     picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     square = squared(picture, side)
     left, top, across, down = (int(length) for pair in margins(height, width, side) for length in pair)
     expected = np.asarray(Image.fromarray(picture).resize((across, down), Image.Resampling.BILINEAR))
     inner = square[top : top + down, left : left + across]
-    assert np.abs(inner.astype(int) - expected).max() <= 1
+    assert np.abs(inner.astype(int) - expected).max() <= 2
     assert (square == 255).all(axis=2).sum() >= side * side - across * down
 
 
