@@ -27,7 +27,11 @@ def command(home: Path, *arguments: object, joins: Mapping[str, str] | None = No
 
 def answer(process: subprocess.Popen[str]) -> Any:
     """Its document once it is done, without an error."""
-    stdout, stderr = process.communicate(timeout=WITHIN_S)
+    try:
+        stdout, stderr = process.communicate(timeout=WITHIN_S)
+    except subprocess.TimeoutExpired:
+        kill(process)
+        raise
     assert process.returncode == 0, stderr
     return json.loads(stdout)
 

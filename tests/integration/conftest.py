@@ -21,6 +21,7 @@ from deployments.state.open import open_store
 from deployments.state.redis_server import REQUIRED
 from deployments.state.store import Store
 from tests.commands import kill_tree
+from tests.serving_shop import wait_until
 
 
 @dataclass
@@ -115,20 +116,31 @@ def own_ray() -> Iterator[None]:
         ray.shutdown()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that share a Ray come last: nothing else has it running beside itself."""
+    items.sort(key=lambda item: "training_ray" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture(scope="session")
 def training_ray() -> Iterator[Mapping[str, str]]:
     """A Ray that commands join instead of starting one each, in processes of its own; what they need to join it."""
-    joining = {"RAY_ADDRESS": f"127.0.0.1:{_free_port()}", "RAY_AUTH_MODE": "disabled"}
-    port = joining["RAY_ADDRESS"].partition(":")[2]
+    port = _free_port()
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
     cluster = subprocess.Popen(
         [Path(sys.executable).with_name("ray"), "start", "--head", "--block", f"--port={port}", "--num-cpus=2",
          "--node-ip-address=127.0.0.1", "--include-dashboard=false", f"--object-store-memory={128 * 2**20}"],
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
-    yield joining
+    wait_until(lambda: cluster.poll() is not None or _listens(port), timeout_s=60)
+    assert cluster.poll() is None, "ray start ended"
+    yield {"RAY_ADDRESS": f"127.0.0.1:{port}", "RAY_AUTH_MODE": "disabled"}
     kill_tree(cluster.pid)
     cluster.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _free_port() -> int:

@@ -47,7 +47,7 @@ def test_two_workers_train_and_ray_data_predicts(
 
     out = tmp_path / "tonight.parquet"
     wanted = ("predict", "recommender", "--data", shop, "--out", out, "--limit", 5)
-    predicted = answer(command(home, *wanted, joins=training_ray))
+    predicted = answer(command(home, *wanted))
     rows = pq.read_table(out).to_pylist()
     assert len(rows) == predicted["rows"] == USERS * 5
     seen = {f"u{user}": set() for user in range(USERS)}
