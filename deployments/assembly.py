@@ -5,26 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from pkgutil import resolve_name
+from typing import NamedTuple, TypeVar
 
 from deployments.companions import FORECASTER, RANKER, RECOMMENDER, VISION, Downstream
 from deployments.config import BreakerConfig, DeploymentConfig, ServingConfig
-from deployments.forecasting import Forecasting
 from deployments.gateway import Gateway
 from deployments.live import LiveShop
 from deployments.middleware.limits import MAX_TIMEOUT_MS
 from deployments.photo_counter import VISUAL_SEARCH
 from deployments.planner import FORECASTING
 from deployments.popular import Popular
-from deployments.ranking import Ranking
 from deployments.releases import BundleWatcher
-from deployments.retrieval import Retrieval
 from deployments.stage_host import StageHost
 from deployments.stages import Port, StageClient
 from deployments.state.importing import shop_clock, shop_info
 from deployments.state.open import open_store
 from deployments.telemetry import Telemetry
-from deployments.visual_search import PhotoSearch
 from training.bundles.manifest import Manifest
 from training.bundles.registry import Registry
 from training.bundles.store import BundleStore
@@ -38,20 +35,21 @@ FAIR_WAIT_S = 5.0
 class StageKind(NamedTuple):
     """A plain class with `load(folder, manifest, live)`, `answer`, `follow`, and the jobs whose bundles it opens.
 
+    `model` names the class, so that each process imports only what it serves from: torch takes 2 s and 200 MB.
     `varied`: one query may rightly take a hundred times as long as another. `prepares`: it is a `PreparingModel`.
     """
 
-    model: Any
+    model: str
     jobs: tuple[str, ...]
     varied: bool = False
     prepares: bool = False
 
 
 STAGES = {
-    "retrieval": StageKind(Retrieval, (RECOMMENDER,)),
-    "ranking": StageKind(Ranking, (RECOMMENDER, RANKER)),
-    VISUAL_SEARCH: StageKind(PhotoSearch, (VISION,), varied=True, prepares=True),
-    FORECASTING: StageKind(Forecasting, (FORECASTER,), varied=True),
+    "retrieval": StageKind("deployments.retrieval:Retrieval", (RECOMMENDER,)),
+    "ranking": StageKind("deployments.ranking:Ranking", (RECOMMENDER, RANKER)),
+    VISUAL_SEARCH: StageKind("deployments.visual_search:PhotoSearch", (VISION,), varied=True, prepares=True),
+    FORECASTING: StageKind("deployments.forecasting:Forecasting", (FORECASTER,), varied=True),
 }
 """The closed registry of stages."""
 
@@ -67,7 +65,8 @@ def open_stage(name: str, config: ServingConfig, live: LiveShop | None = None) -
     """The stage `name`, still empty: `follow` loads its bundle."""
     live = live or open_live(config)
     kind = STAGES[name]
-    loads = {job: _fitting(partial(kind.model.load, live=live), live) for job in kind.jobs}
+    model = resolve_name(kind.model)
+    loads = {job: _fitting(partial(model.load, live=live), live) for job in kind.jobs}
     return StageHost([_watcher(config, job, load) for job, load in loads.items()], live)
 
 

@@ -143,18 +143,30 @@ def test_ray_stays_in_its_wrappers() -> None:
 
 
 def test_help_reaches_nothing_slow() -> None:
-    reached: set[str] = set()
-    waiting = ["cluster.cli", *(target.split(":")[0] for target in COMMANDS.values())]
+    reached = reached_from("cluster.cli", *(target.split(":")[0] for target in COMMANDS.values()))
+    assert not {name.split(".")[0] for names in reached.values() for name in names} & SLOW
+    assert {room(name) for name in reached} <= {"cluster", "training", "training.contracts"}
+
+
+def test_the_gateway_reaches_no_torch() -> None:
+    """It would cost each of the processes that do without it 2 s and 200 MB."""
+    reached = reached_from("deployments.adapter")
+    assert "deployments.gateway" in reached
+    assert not {name.split(".")[0] for names in reached.values() for name in names} & {*TORCH, "faiss", "lightgbm"}
+
+
+def reached_from(*modules: str) -> dict[str, frozenset[str]]:
+    """What is imported with these, and by each of it."""
+    reached: dict[str, frozenset[str]] = {}
+    waiting = list(modules)
     while waiting:
         module = waiting.pop()
         if module in reached:
             continue
-        reached.add(module)
         parents = [module.rsplit(".", depth)[0] for depth in range(1, module.count(".") + 1)]
-        names = imports(module, top_only=True) if module in MODULES else frozenset()
-        waiting += [name for name in (*names, *parents) if name in MODULES]
-        assert not {name.split(".")[0] for name in names} & SLOW, module
-    assert {room(name) for name in reached} <= {"cluster", "training", "training.contracts"}
+        reached[module] = imports(module, top_only=True) if module in MODULES else frozenset()
+        waiting += [name for name in (*reached[module], *parents) if name in MODULES]
+    return reached
 
 
 def test_nothing_is_called_utils() -> None:

@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 from training.contracts.atomic import write_json
 
 UNKNOWN = -1
+FEATURES_FILE = "features.json"
+"""Where a recommender's bundle keeps its vocabulary."""
 
 Codes = npt.NDArray[np.int32]
 

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from training.contracts.errors import InputError, Problem, shorten
-from training.features.vocabulary import Vocabulary
+from training.features.vocabulary import FEATURES_FILE, Vocabulary
 from training.models.content_regression import ContentRegression
-from training.models.recommender import FEATURES_FILE
 
 LEAST_SHARED = 0.1
 """Of the smaller of both vocabularies: catalogues grow and shrink, but one lies within the other."""

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from training.contracts.errors import InputError
 from training.features.content import content_tokens
 from training.features.sequences import Moments, token_places
-from training.features.vocabulary import UNKNOWN, Codes, Vocabulary
+from training.features.vocabulary import FEATURES_FILE, UNKNOWN, Codes, Vocabulary
 from training.indexes.config import IndexConfig
 from training.indexes.growing import GrowingRows
 from training.indexes.id_order import IdOrder
@@ -28,7 +28,6 @@ from training.models.content_tower import ContentTower
 from training.models.retriever import Gain, Retriever, VectorRetriever, load_retriever, with_gains
 
 A = TypeVar("A", bound=np.generic)
-FEATURES_FILE = "features.json"
 SLOTS_FILE = "slots.safetensors"
 INDEX_FOLDER = "index"
 ITEMS_PER_READING = 64

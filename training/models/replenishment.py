@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 Floats = npt.NDArray[np.float64]
 Policy = Literal["newsvendor", "base_stock", "s_S"]
@@ -51,8 +51,8 @@ class Demand:
             return max(self.mean - stock, 0.0)
         shape, scale = self._gamma
         stock = max(stock, 0.0)
-        beyond = float(stats.gamma.sf(stock, shape + 1, scale=scale))
-        return max(self.mean * beyond - stock * float(stats.gamma.sf(stock, shape, scale=scale)), 0.0)
+        beyond = float(special.gammaincc(shape + 1, stock / scale))
+        return max(self.mean * beyond - stock * float(special.gammaincc(shape, stock / scale)), 0.0)
 
 
 def quantiles(mean: Floats, deviation: Floats, level: float) -> Floats:
@@ -60,7 +60,7 @@ def quantiles(mean: Floats, deviation: Floats, level: float) -> Floats:
     certain = (mean <= 0) | (deviation <= 1e-9 * mean)
     mean, variance = np.maximum(mean, 0.0), np.where(certain, 1.0, deviation**2)
     positive = np.where(certain, 1.0, mean)
-    found = stats.gamma.ppf(level, positive**2 / variance, scale=variance / positive)
+    found = special.gammaincinv(positive**2 / variance, level) * variance / positive
     return np.asarray(np.where(certain, mean, found))
 
 

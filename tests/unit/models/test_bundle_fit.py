@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from training.contracts.errors import InputError
-from training.features.vocabulary import Vocabulary
+from training.features.vocabulary import FEATURES_FILE, Vocabulary
 from training.models.bundle_fit import refuse_other_items
 from training.models.content_regression import ContentRegression
-from training.models.recommender import FEATURES_FILE
 
 WORDS = ("green", "tall", "oak", "lamp", "silver", "cotton", "round", "glass")
 Items = Mapping[str, Mapping[str, Any]]
