@@ -6,10 +6,11 @@ import io
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 
 from PIL import Image
 
-from training.features.images import ImageFault, Picture, open_picture, picture_pixels
+from training.features.images import ImageFault, Picture, open_picture
 
 DECODERS = 2
 LARGE_PIXELS = 8_000_000
@@ -25,23 +26,23 @@ class PhotoReader:
 
     def __init__(self, *, threads: int = DECODERS) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="photos")
+        self._room = threading.Semaphore(threads)
 
     def read_all(self, files: Sequence[bytes]) -> list[Picture | ImageFault]:
         """In the order of the files; blocking."""
-        return list(self._threads.map(self._read, files))
+        return list(self._threads.map(self.read, files))
 
     def read(self, data: bytes) -> Picture | ImageFault:
-        """One file; blocking."""
-        return self._threads.submit(self._read, data).result()
+        """One file, in the caller's thread; blocking until fewer are decoded than there are threads."""
+        with self._room:
+            try:
+                return open_picture(data, turn=_turn)
+            except ImageFault as fault:
+                return fault
 
-    def _read(self, data: bytes) -> Picture | ImageFault:
-        try:
-            if picture_pixels(data) <= LARGE_PIXELS:
-                return open_picture(data)
-            with _ONE_LARGE:
-                return open_picture(data)
-        except ImageFault as fault:
-            return fault
+
+def _turn(pixels: int) -> AbstractContextManager[object]:
+    return _ONE_LARGE if pixels > LARGE_PIXELS else nullcontext()
 
 
 def pixels_only(picture_HW3: Picture) -> bytes:

@@ -92,7 +92,8 @@ class PhotoSearch:
         """In the order of the queries, each thread with a share of them."""
         most = -(-len(queries) // LOOKERS)
         shares = [queries[first : first + most] for first in range(0, len(queries), most)]
-        return [answer for share in self._lookers.map(self._answer_share, shares) for answer in share]
+        answered = self._lookers.map(self._answer_share, shares) if len(shares) > 1 else map(self._answer_share, shares)
+        return [answer for share in answered for answer in share]
 
     def _answer_share(self, queries: Sequence[PhotoQuery]) -> list[Answer]:
         """What is looked at in all of the photos shares one pass of the model."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -45,6 +45,8 @@ Picture = npt.NDArray[np.uint8]
 """RGB, uint8 [H, W, 3]."""
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1, each from 0 to 1."""
+Turn = Callable[[int], AbstractContextManager[object]]
+"""Given the pixels of what is to be decoded, waits until it may be."""
 FaultKind = Literal["too_large", "not_an_image", "unreadable"]
 
 
@@ -70,26 +72,18 @@ def check_kind(data: bytes) -> None:
         raise ImageFault("not_an_image", f"{_is(kind)}; send JPEG, PNG or WEBP")
 
 
-def open_picture(data: bytes, *, least_side: int | None = WORKING_SIDE) -> Picture:
+def open_picture(data: bytes, *, least_side: int | None = WORKING_SIDE, turn: Turn = nullcontext) -> Picture:
     """The first frame, upright, in RGB on white; raises ImageFault, before anything is decoded where the file says so.
 
     It is shrunk by a whole factor while its longer side stays at least `least_side` (None: as it is). Pictures opened
-    with another `least_side` give other vectors.
+    with another `least_side` give other vectors. It is decoded within `turn` of its pixels by the header.
     """
     check_kind(data)
     _check_container(data)
-    with _opened(data) as image:
-        turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    with _opened(data) as image, turn(image.width * image.height):
+        upright = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
         rgb = _decoded(image, least_side)
-        return np.array(rgb if turn is None else rgb.transpose(turn))
-
-
-def picture_pixels(data: bytes) -> int:
-    """By the header; raises ImageFault where it alone rules the file out."""
-    check_kind(data)
-    _check_container(data)
-    with _opened(data) as image:
-        return image.width * image.height
+        return np.array(rgb if upright is None else rgb.transpose(upright))
 
 
 def crop(picture_HW3: Picture, box: Box) -> Picture:

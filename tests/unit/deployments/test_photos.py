@@ -11,7 +11,7 @@ import pytest
 
 from deployments import photos
 from deployments.photos import PhotoReader
-from training.features.images import Picture
+from training.features.images import Picture, Turn
 
 PICTURE = np.zeros((1, 1, 3), np.uint8)
 PATIENCE_S = 30
@@ -35,11 +35,11 @@ class Place:
 def read_by_two(monkeypatch: pytest.MonkeyPatch, pixels: int, decode: Callable[[], None]) -> list[object]:
     """What two readers answer that are asked for a photo of so many pixels at once."""
 
-    def opened(_: bytes) -> Picture:
-        decode()
+    def opened(_: bytes, *, turn: Turn) -> Picture:
+        with turn(pixels):
+            decode()
         return PICTURE
 
-    monkeypatch.setattr(photos, "picture_pixels", lambda _: pixels)
     monkeypatch.setattr(photos, "open_picture", opened)
     with ThreadPoolExecutor(2) as askers:
         return list(askers.map(lambda reader: reader.read(b""), [PhotoReader(threads=1), PhotoReader(threads=1)]))
