@@ -15,7 +15,7 @@ from training.metrics import Floats
 from training.models.detection import Detection, overlaps
 from training.models.detector import Detector
 
-BOX_PRIORS, UNORDERED_PRIORS = "box_priors", "box_priors_unordered"
+BOX_PRIORS, LIKELIEST_FIRST = "box_priors", "box_priors_likeliest_first"
 MOST = 10
 HIT = 0.5
 CANDIDATES, PHOTOS_SHOWN = 2000, 6
@@ -43,14 +43,17 @@ def detection_metrics(
 
 
 def prior_metrics(scenes: Mapping[str, Sequence[Scene]]) -> dict[str, dict[str, float]]:
-    """Ten boxes fitted on the training part, the same for every photo of test: likeliest first, and in any order."""
+    """Ten boxes fitted on the training part, the same for every photo of test: all as sure, and the likeliest first.
+
+    Boxes that are as sure come in any order, drawn for each photo.
+    """
     priors = box_priors([box for part in ("train", "validation") for scene in scenes[part] for box in scene.boxes])
     tested = scenes["test"]
-    likeliest_first_K: Floats = (1 / np.arange(2, len(priors) + 2)).astype(np.float32)
     drawn_SK = np.random.default_rng(0).random((len(tested), len(priors)), np.float32)
+    likeliest_first_K: Floats = (1 / np.arange(2, len(priors) + 2)).astype(np.float32)
     return {
-        BOX_PRIORS: scored(tested, [_detections(priors, likeliest_first_K)] * len(tested)),
-        UNORDERED_PRIORS: scored(tested, [_detections(priors, drawn_K) for drawn_K in drawn_SK]),
+        BOX_PRIORS: scored(tested, [_detections(priors, drawn_K) for drawn_K in drawn_SK]),
+        LIKELIEST_FIRST: scored(tested, [_detections(priors, likeliest_first_K)] * len(tested)),
     }
 
 

@@ -50,7 +50,7 @@ def test_priors_are_those_that_hit_most() -> None:
 def test_priors_in_any_order_find_as_much_with_less_precision() -> None:
     """Nine of ten photos show what is left: who knows that is right nine times before being wrong once."""
     scenes = [scene(RIGHT if number % 10 == 0 else LEFT) for number in range(200)]
-    ordered, unordered = prior_metrics({"train": scenes, "validation": (), "test": scenes}).values()
+    unordered, ordered = prior_metrics({"train": scenes, "validation": (), "test": scenes}).values()
     assert ordered["recall_iou50"] == unordered["recall_iou50"] == 1.0
     assert ordered["ap50"] > 0.85
     assert unordered["ap50"] == pytest.approx(0.5, abs=0.1)

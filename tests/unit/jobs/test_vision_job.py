@@ -209,7 +209,7 @@ def test_boxes_train_a_detector_and_are_what_is_embedded(tmp_path: Path) -> None
     shop = make_picture_shop(tmp_path / "shop", each=5, tests=2, side=64, boxes=True)
     result = fit(shop, tmp_path / "run", config(side=16))
     assert {"recall_iou50", "ap50", "recall@1"} <= result.metrics.keys()
-    ordered, unordered = result.baselines["box_priors"], result.baselines["box_priors_unordered"]
+    unordered, ordered = result.baselines["box_priors"], result.baselines["box_priors_likeliest_first"]
     assert ordered.keys() == unordered.keys() == {"recall_iou50", "ap50"}
     assert ordered["recall_iou50"] == unordered["recall_iou50"]
     search = VisualSearch.load(result.folder)
