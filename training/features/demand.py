@@ -204,11 +204,6 @@ def require_static(series: SeriesTable, schema: CovariateSchema) -> None:
                     raise MissingCovariate(series_id, name, None)
 
 
-def observed_mask(window: Window) -> Bools:
-    """Which periods of demand_ST are known."""
-    return np.isfinite(window.demand_ST)
-
-
 def forward_filled(values_ST: Floats) -> Floats:
     """Each unknown value as the last known one before it; unknown where there was none."""
     known = np.isfinite(values_ST)

@@ -14,8 +14,8 @@ import pytest
 from deployments.forecasting import Forecasting
 from deployments.messages import AskedSeries, ForecastQuery, Forecasts
 from deployments.state.clock import to_us
+from tests.baseline_forecaster import baseline_forecaster
 from tests.demand_shop import START, WEEKS, small_panel
-from training.models.demand.fallback import baseline_forecaster
 from training.models.demand.simple import LastValue
 from training.models.forecaster import SeriesForecast
 

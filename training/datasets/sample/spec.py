@@ -57,8 +57,3 @@ def shop_id(spec: SizeSpec, seed: int) -> str:
 def stream(seed: int, *key: int) -> np.random.Generator:
     """The random stream of one part of the shop: independent of every other `key`."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
-
-
-def week_start_us(week: int | np.ndarray) -> int | np.ndarray:
-    """Start of event week 0..EVENT_WEEKS-1 (later ones are the future, negative ones before the events)."""
-    return HISTORY_END_US + (week - EVENT_WEEKS) * WEEK_US
