@@ -44,7 +44,10 @@ class DetectorStage:
         self.labels = tuple(sorted({label for scene in data.scenes["train"] for label in scene.labels}))
         own = backbone_like(backbone, described, self.settings.side)
         self.module = DetectorNetwork(own, self.settings.channels, len(self.labels))
-        self.scenes = Scenes(data.shop.path, data.scenes["train"], data.shots["train"], self.settings.side)
+        self.scenes = Scenes(
+            data.shop.path, data.scenes["train"], data.shots["train"], self.settings.side,
+            most_bytes=config.cache_mb << 20,
+        )  # fmt: skip
         self.epochs = min(self.settings.epochs, config.epochs or self.settings.epochs)
         self.descent = self.settings.descent
         self.pictures_per_step = self.descent.pictures_per_step

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
 
@@ -100,14 +101,15 @@ class Pictures:
         empty = np.zeros((0, self.side, self.side, 3), np.uint8)
         return np.stack(squares) if squares else empty, places_N[kept]
 
-    def readable(self, places_N: Ints, *, least: int = 2) -> tuple[Pixels, Ints]:
-        """A batch; raises InputError where fewer than `least` of it can be read."""
-        squares, kept_N = self.batch(places_N)
-        if len(kept_N) < min(least, len(places_N)):
-            raise InputError(
-                Problem(table="images", problem="hardly any picture can be read", found="; ".join(self.problems()[:3]))
-            )
-        return squares, kept_N
+    def readable(self, places_N: Ints) -> tuple[Pixels, Ints]:
+        """A batch, of others where nothing of it can be read; raises InputError where nothing can be read at all."""
+        found = chain([self.batch(places_N)], self.batches(np.arange(len(self))))
+        for squares, kept_N in found:
+            if len(kept_N):
+                return squares[: len(places_N)], kept_N[: len(places_N)]
+        raise InputError(
+            Problem(table="images", problem="no picture can be read", found="; ".join(self.problems()[:3]))
+        )
 
     def batches(self, places_N: Ints, progress: Progress = NoProgress()) -> Iterator[tuple[Pixels, Ints]]:
         """All of `places_N` in their order, BATCH at a time."""

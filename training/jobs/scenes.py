@@ -18,7 +18,6 @@ from training.metrics import Floats
 from training.models.detector import around_picture
 from training.models.squares import squared
 
-KEPT_PHOTOS, KEPT_ARTICLES = 2048, 8192
 PASTED = 5
 LEAST_SHARE, MOST_SHARE = 0.15, 0.6
 
@@ -35,13 +34,16 @@ class Example:
 class Scenes:
     """Photos with boxes and composed scenes, each as a square of `side` pixels.
 
-    At most KEPT_PHOTOS squares and KEPT_ARTICLES articles, which are smaller, stay decoded.
+    At most `most_bytes` of squares and articles, half of each, stay decoded.
     """
 
-    def __init__(self, folder: Path, scenes: Sequence[Scene], shots: Sequence[Shot], side: int) -> None:
+    def __init__(
+        self, folder: Path, scenes: Sequence[Scene], shots: Sequence[Shot], side: int, *, most_bytes: int
+    ) -> None:
         self.folder, self.scenes, self.shots, self.side = folder, scenes, shots, side
-        self._photo = lru_cache(maxsize=KEPT_PHOTOS)(self._read)
-        self._cut = lru_cache(maxsize=KEPT_ARTICLES)(self._read_article)
+        square_bytes = 3 * side**2
+        self._photo = lru_cache(maxsize=int(most_bytes / 2 / square_bytes))(self._read)
+        self._cut = lru_cache(maxsize=int(most_bytes / 2 / (MOST_SHARE**2 * square_bytes)))(self._read_article)
 
     def photo(self, place: int) -> Example | None:
         """None where it cannot be read."""

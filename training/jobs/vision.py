@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from training.jobs.vision_config import VisionConfig
 from training.jobs.vision_course import VisionCourse
 from training.jobs.vision_data import VisionData, load
 from training.jobs.vision_exhibits import detections_shown
-from training.jobs.vision_judging import as_indexed, embedded, judged
+from training.jobs.vision_judging import as_indexed, embedded, judged_on_test
 from training.jobs.vision_stage import StageTraining
 from training.jobs.workers import Workers
 from training.models.backbone import BackboneConfig
@@ -42,13 +41,19 @@ PROBLEMS_SAID = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What the stages left, and what they cost."""
+    """What the stages left, and what they cost, of all workers and before an interruption too."""
 
     stage: EmbeddingStage
     detector: Detector | None
     courses: Sequence[VisionCourse]
-    seconds: float
-    cpu_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        return sum(course.seconds for course in self.courses)
+
+    @property
+    def cpu_seconds(self) -> float:
+        return sum(course.cpu_seconds for course in self.courses)
 
     @property
     def examples_per_second(self) -> float:
@@ -88,7 +93,6 @@ def _train(
     report: Report,
     progress: Progress,
 ) -> Trained:
-    wall, cpu = time.monotonic(), time.process_time()
     stage = EmbeddingStage(
         config, pictures["train"], pictures["validation"], data.labels, views=config.views or data.views,
         workers=workers,
@@ -104,8 +108,6 @@ def _train(
         stage=stage,
         detector=detection.detector() if detection is not None else None,
         courses=[training.course for training in trainings],
-        seconds=time.monotonic() - wall,
-        cpu_seconds=time.process_time() - cpu,
     )
 
 
@@ -160,7 +162,7 @@ def _problems_said(problems: Sequence[str]) -> list[str]:
 
 def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress()) -> dict[str, Any]:
     """`metrics` of the bundle on the test images of `shop` among its training images, and of the `baselines` there."""
-    search, config = VisualSearch.load(folder), _bundled_config(folder)
+    search, config = VisualSearch.load(folder), _bundled_config(folder, shop)
     data = load(shop, config.model_copy(update={"side": search.side}))
     pictures = shop_pictures(data, cache_bytes=config.cache_mb << 20)
     embedders: tuple[Embedder, ...] = (search.embedder, RawPixels(data.side), ColourHistogram())
@@ -169,7 +171,7 @@ def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress
     for one in embedders:
         tested, gallery = (embedded(one, pictures[part], progress) for part in ("test", "gallery"))
         proxies = search.proxies if one is search.embedder else None
-        found.append(judged(tested, as_indexed(gallery, proxies), data.labels))
+        found.append(judged_on_test(tested, as_indexed(gallery, proxies), data.labels))
     scenes = data.scenes["test"] if search.detector is not None else ()
     priors = prior_metrics(data.scenes) if scenes else {}
     return {
@@ -178,10 +180,13 @@ def evaluate_bundle(folder: Path, shop: Shop, *, progress: Progress = NoProgress
     }
 
 
-def _bundled_config(folder: Path) -> VisionConfig:
+def _bundled_config(folder: Path, shop: Shop) -> VisionConfig:
+    """What a published bundle was trained with; another shop has splits of its own."""
     if not (folder / MANIFEST).is_file():
         return VisionConfig()
-    return VisionConfig.model_validate(Manifest.model_validate_json((folder / MANIFEST).read_bytes()).config)
+    manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    config = VisionConfig.model_validate(manifest.config)
+    return config if manifest.shop_id == shop.info.shop_id else config.model_copy(update={"train_split": None})
 
 
 JOB = Job(name="vision", config=VisionConfig, load=load, fit=fit, evaluate=evaluate_bundle, selection_metric="recall@1")

@@ -23,6 +23,7 @@ from training.jobs.vision_judging import (
     embedded,
     finding_themselves,
     judged,
+    judged_on_test,
     reranked,
     served_items,
 )
@@ -85,7 +86,7 @@ class Candidates:
         rest = [place for place, shot in enumerate(indexed.shots) if shot.image_id not in own]
         learnt = Embedded(vectors_ND=indexed.vectors_ND[rest], shots=[indexed.shots[place] for place in rest])
         self.validation[kind] = judged(found["validation"], learnt, self.data.labels)
-        self.test[kind] = judged(found["test"], indexed, self.data.labels)
+        self.test[kind] = judged_on_test(found["test"], indexed, self.data.labels)
         if kind == NetworkEmbedder.kind:
             self.vectors[kind] = found
 

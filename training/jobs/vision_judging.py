@@ -55,6 +55,11 @@ def judged(queries: Embedded, gallery: Embedded, labels: Sequence[str]) -> dict[
     return retrieval_metrics(queries.vectors_ND, queries.codes(labels), gallery.vectors_ND, gallery.codes(labels))
 
 
+def judged_on_test(queries: Embedded, gallery: Embedded, labels: Sequence[str]) -> dict[str, float]:
+    """`judged`, but nothing where there is no test picture, or none that can be read."""
+    return judged(queries, gallery, labels) if queries.shots else {}
+
+
 def reranked(
     queries: Embedded,
     search: VisualSearch,

@@ -19,10 +19,11 @@ class ColourHistogram:
     dim = LEVELS**3
 
     def embed(self, squares_NHWC: Pixels) -> Floats:
-        levels = squares_NHWC.reshape(len(squares_NHWC), -1, 3).astype(np.int32) * LEVELS // 256
+        count, height, width, _ = squares_NHWC.shape
+        levels = squares_NHWC.reshape(count, height * width, 3).astype(np.int32) * LEVELS // 256
         cells_NP = (levels[..., 0] * LEVELS + levels[..., 1]) * LEVELS + levels[..., 2]
         counts = [np.bincount(cells_P, minlength=self.dim) for cells_P in cells_NP]
-        roots_ND = np.sqrt(np.asarray(counts, np.float32).reshape(len(squares_NHWC), self.dim))
+        roots_ND = np.sqrt(np.asarray(counts, np.float32).reshape(count, self.dim))
         return unit(roots_ND)
 
 

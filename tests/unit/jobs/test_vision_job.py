@@ -124,6 +124,9 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path, optimizer: str) -> None:
         JOB.fit(settings, data, StopsAfterOne(tmp_path / "part" / "checkpoints"), tmp_path / "part" / "bundle")
     resumed = fit(shop, tmp_path / "part", settings)
     assert any("went on after epoch 1" in note for note in resumed.notes)
+    assert [line["epoch"] for line in resumed.curve] == [1, 2, 3]
+    assert resumed.train_seconds == pytest.approx(sum(line["seconds"] for line in resumed.curve))
+    assert resumed.cpu_seconds == pytest.approx(sum(line["cpu_s"] for line in resumed.curve))
     vectors = [VisualSearch.load(run.folder).index.vectors() for run in (whole, resumed)]
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-5)
 
@@ -282,8 +285,32 @@ def test_a_shop_of_broken_pictures_is_refused(tmp_path: Path) -> None:
     shop = make_picture_shop(tmp_path / "shop", each=3, tests=1)
     for file in (shop.path / "pictures").iterdir():
         file.write_bytes(b"broken")
-    with pytest.raises(InputError, match="hardly any picture can be read"):
+    with pytest.raises(InputError, match="no picture can be read"):
         fit(shop, tmp_path / "run", config())
+
+
+@pytest.mark.parametrize("broken", ["train-red-1", "test-", "train-red-1 train-blue-1 train-green-1 train-yellow-1"])
+def test_a_few_broken_pictures_stop_nothing(broken: str, tmp_path: Path) -> None:
+    """Though they be all of a batch, of validation or of test."""
+    shop = make_picture_shop(tmp_path / "shop", each=2, tests=1)
+    files = [file for file in (shop.path / "pictures").iterdir() if file.stem.startswith(tuple(broken.split()))]
+    for file in files:
+        file.write_bytes(b"broken")
+    found = fit(shop, tmp_path / "run", config(pictures_per_step=2, epochs=1))
+    assert len(found.problems) == len(files)
+    again = JOB.evaluate(found.folder, shop)["metrics"]
+    assert again == {name: found.metrics[name] for name in ("recall@1", "recall@5", "map@10") if name in found.metrics}
+    assert bool(again) == (broken != "test-")
+
+
+def test_splits_that_play_no_part_are_left_out(tmp_path: Path) -> None:
+    shop = make_picture_shop(tmp_path / "shop", each=4, tests=1)
+    parts = changed(shop, lambda row: {**row, "split": "train_10" if "-3" in row["image_id"] else row["split"]})
+    assert len(load(parts, config()).gallery) == 3 * len(COLOURS)
+    assert len(load(parts, config(train_split="train_10")).gallery) == len(COLOURS)
+    with pytest.raises(InputError, match=r"train_split.*no image has this split") as refused:
+        load(parts, config(train_split="train_01"))
+    assert refused.value.problems[0].nearest == "train_10"
 
 
 def test_batch_inference_has_a_row_for_every_image(result: FitResult, shop: Shop) -> None:
