@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from training.contracts.errors import InputError, Problem
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.features.ranking import RankingState
+from training.jobs.cost import Cost
 from training.jobs.job import FitResult, Job, Report
 from training.jobs.ranker_baselines import fit_baseline
 from training.jobs.ranker_calibration import calibrate
@@ -85,9 +85,11 @@ def fit(
 
     Rank 0 writes `out` and says how it went; the other ranks return an empty result.
     """
-    wall, cpu = time.monotonic(), time.process_time()
+    cost = Cost()
     training = RankerTraining(config, data, report, seed=config.seed)
+    cost.add_earlier(training.course.seconds, training.course.cpu_seconds)
     networks = {kind: training.train(kind, progress) for kind in KINDS}
+    cost.add_others(training.workers)
     if training.workers.rank > 0:
         return _empty_result(out)
     rankers, orders = _calibrated(networks, data)
@@ -103,8 +105,8 @@ def fit(
         metrics={**test[best], **two_stages(rankers[best], data.test_choices, data.test_asked)},
         validation=validation[best],
         baselines={name: test[name] for name in rankers if name != best},
-        train_seconds=time.monotonic() - wall,
-        cpu_seconds=time.process_time() - cpu,
+        train_seconds=cost.seconds,
+        cpu_seconds=cost.cpu_seconds,
         examples_per_second=training.course.examples / max(training.course.seconds, 1e-9),
         notes=(*data.notes, chosen, orders[best], *margins(rankers, DIN, data, config.seed)),
         curve=tuple(training.course.curve),

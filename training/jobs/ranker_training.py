@@ -51,6 +51,7 @@ class RankerCourse:
     stale: int = 0
     peak: float = 0.0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     examples: int = 0
     finished: list[str] = field(default_factory=list)
     best_auc: dict[str, float] = field(default_factory=dict)
@@ -102,7 +103,7 @@ class RankerTraining:
         config, course = self.config, self.course
         progress.stage(f"{kind} slates, at most", len(fitting.slates) * (config.epochs - course.begun))
         while kind not in course.finished:
-            started_s = time.monotonic()
+            started_s, started_cpu_s = time.monotonic(), time.process_time()
             loss = fitting.epoch(course.begun, progress)
             with fitting.average.swapped_in():
                 reached = self._judge(kind, fitting.network)
@@ -111,6 +112,7 @@ class RankerTraining:
             course.epoch, course.begun, course.steps = course.epoch + 1, course.begun + 1, fitting.average.steps
             course.din_epochs += kind == DIN
             course.seconds += time.monotonic() - started_s
+            course.cpu_seconds += self.workers.sum([time.process_time() - started_cpu_s])[0]
             course.examples += len(fitting.slates.labels_NH)
             if course.begun == config.epochs or course.stale == config.patience:
                 course.finished.append(kind)

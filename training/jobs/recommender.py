@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from training.features.sequences import Histories, Moments, Split, interest_hist
 from training.features.vocabulary import Codes, Vocabulary
 from training.indexes.config import IndexConfig
 from training.jobs.baselines import fit_baselines, sample
+from training.jobs.cost import Cost
 from training.jobs.evaluation import Evaluation, Score, evaluate, selection_score
 from training.jobs.item_images import image_vectors
 from training.jobs.item_texts import text_vectors
@@ -143,9 +143,11 @@ def fit(
 
     Rank 0 writes `out` and says how it went; the other ranks return an empty result.
     """
-    wall, cpu, judge = time.monotonic(), time.process_time(), judge_of(config, data)
+    cost, judge = Cost(), judge_of(config, data)
     training = transformer_training(config, data, progress)
     transformer = training.run(judge, report, progress)
+    cost.add_earlier(training.earlier_s, training.earlier_cpu_s)
+    cost.add_others(training.workers)
     if training.workers.rank > 0:
         return _empty_result(out)
     items = len(data.vocabulary)
@@ -163,8 +165,8 @@ def fit(
         metrics={**served.metrics, **ranking_metrics},
         validation=validation.metrics,
         baselines={name: evaluation.metrics for name, evaluation in evaluations.items()},
-        train_seconds=time.monotonic() - wall,
-        cpu_seconds=time.process_time() - cpu,
+        train_seconds=cost.seconds,
+        cpu_seconds=cost.cpu_seconds,
         examples_per_second=training.course.examples_per_second,
         upstream=upstream_versions(config.upstream),
         notes=(*data.notes, choice, *training.course.said(), *ranking_notes),

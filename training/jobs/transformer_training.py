@@ -86,12 +86,14 @@ class TransformerTraining:
         self.state = TrainingState(self.step, items=items)
         self.course = Course()
         self.kept: Path | None = None
+        self.earlier_s, self.earlier_cpu_s = 0.0, 0.0
 
     def run(self, judge: Judge, report: Report, progress: Progress) -> SequenceTransformer | None:
         """`judge` (higher is better) is asked on rank 0 only; the other ranks get no model."""
         if report.resume_from is not None:
             self.course, self.kept = self.state.restore(report.resume_from), report.resume_from
             self.course.resumed_after.append(self.course.epoch)
+            self.earlier_s, self.earlier_cpu_s = self.course.seconds, self.course.cpu_seconds
         else:
             self._start_items(progress)
         progress.stage("transformer steps, at most", self.config.epochs * self.steps_per_epoch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from tests.brand_shop import Fitted, fitted
 from training.jobs.job import LocalReport
 from training.jobs.ranker import JOB
+from training.jobs.ranker_training import STATE_FILE
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,12 @@ def test_a_training_interrupted_within_a_network_goes_on_as_if_it_had_not_been(
     config, data, whole = logged
     with pytest.raises(InterruptedError):
         JOB.fit(config, data, Interrupted(tmp_path / "checkpoints", after), tmp_path / "none")
+    (state,) = (tmp_path / "checkpoints").glob(f"*/{STATE_FILE}")
+    course = json.loads(state.read_text(encoding="utf-8"))
+    took = {name: course[name] + 1_000 for name in ("seconds", "cpu_seconds")}
+    state.write_text(json.dumps({**course, **took}), encoding="utf-8")
     resumed = JOB.fit(config, data, LocalReport(tmp_path / "checkpoints"), tmp_path / "bundle")
+    assert min(resumed.train_seconds, resumed.cpu_seconds) > 1_000
     assert resumed.curve == whole.curve
     assert resumed.validation == whole.validation
     assert resumed.baselines == whole.baselines

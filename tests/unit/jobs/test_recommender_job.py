@@ -188,6 +188,8 @@ def test_a_killed_training_goes_on_as_if_nothing_had_been(data: RecommenderData,
     assert any("went on after epoch 2" in note for note in rest.notes)
     assert not any("went on" in note for note in whole.notes)
     assert len(rest.curve) == 4
+    assert rest.train_seconds > sum(line["seconds"] for line in rest.curve)
+    assert rest.cpu_seconds > sum(line["train_cpu_s"] for line in rest.curve)
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == ["epoch-003", "epoch-004"]
 
 
