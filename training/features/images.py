@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ from training.features.image_kinds import (
     jpeg_parts,
     kind_of,
     png_parts,
+    webp_size,
 )
 
 MAX_IMAGE_BYTES = 10_000_000
@@ -80,10 +81,18 @@ def open_picture(data: bytes, *, least_side: int | None = WORKING_SIDE, turn: Tu
     """
     check_kind(data)
     _check_container(data)
-    with _opened(data) as image, turn(image.width * image.height):
-        upright = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    with _opened(data, turn) as image:
         rgb = _decoded(image, least_side)
+        upright = _upright(image)
         return np.array(rgb if upright is None else rgb.transpose(upright))
+
+
+def _upright(image: Image.Image) -> Image.Transpose | None:
+    """How a decoded picture is turned; not at all where its EXIF is broken, which says nothing of its pixels."""
+    try:
+        return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:
+        return None
 
 
 def crop(picture_HW3: Picture, box: Box) -> Picture:
@@ -100,12 +109,21 @@ def _span(low: float, high: float, length: int) -> tuple[int, int]:
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[Image.Image]:
-    """The image within the caps, not decoded yet; whatever goes wrong before it is closed becomes an ImageFault."""
+def _opened(data: bytes, turn: Turn) -> Iterator[Image.Image]:
+    """The image within the caps, not decoded yet; whatever goes wrong before it is closed becomes an ImageFault.
+
+    Its turn comes before it takes memory: WEBP takes it all when it is opened, others when they are decoded.
+    """
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_header(image)
-            yield image
+        with ExitStack() as waiting:
+            if webp := kind_of(data) == "WEBP":
+                width, height = webp_size(data)
+                waiting.enter_context(turn(width * height))
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_header(image)
+                if not webp:
+                    waiting.enter_context(turn(image.width * image.height))
+                yield image
     except ImageFault:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -132,7 +150,7 @@ def _check_container(data: bytes) -> None:
     elif kind == "PNG":
         _check_png(data)
     elif kind == "WEBP":
-        _check_size(*_webp_size(data))
+        _check_size(*webp_size(data))
 
 
 def _check_jpeg(data: bytes) -> None:
@@ -169,17 +187,11 @@ def _check_size(width: int, height: int) -> None:
         raise ImageFault("too_large", f"{width:,} x {height:,} pixels; at most {MAX_PIXELS:,} together")
 
 
-def _webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height by the extended header, whose decoder would allocate them at once; (1, 1) where it is plain."""
-    if data[12:16] != b"VP8X" or len(data) < 30:
-        return 1, 1
-    return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
-
-
 def _decoded(image: Image.Image, least_side: int | None) -> Image.Image:
     """In RGB, shrunk strip by strip, so that the whole picture is in memory only once and as its file has it."""
     if least_side is not None and (factor := max(image.size) // least_side) > 1:
         image.draft(None, (max(1, image.width // factor), max(1, image.height // factor)))
+    image.load()
     factor = 1 if least_side is None else max(1, max(image.size) // least_side)
     width, height = image.size
     rows = factor * max(1, STRIP_PIXELS // (width * factor))

@@ -64,3 +64,25 @@ def test_readers_share_the_place_for_a_large_photo(monkeypatch: pytest.MonkeyPat
     answers = read_by_two(monkeypatch, photos.LARGE_PIXELS + 1, decode)
     assert [answer is PICTURE for answer in answers] == [True, True]
     assert was_alone == [True, True]
+
+
+def test_a_small_photo_passes_large_ones_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three large ones come to two threads; the first ends only once the small one was read."""
+    small_was_read, large_begun = threading.Event(), threading.Event()
+
+    def opened(data: bytes, *, turn: Turn) -> Picture:
+        with turn(photos.LARGE_PIXELS + 1 if data else 1):
+            if data:
+                large_begun.set()
+                assert small_was_read.wait(PATIENCE_S)
+        return PICTURE
+
+    monkeypatch.setattr(photos, "open_picture", opened)
+    reader = PhotoReader(threads=2)
+    with ThreadPoolExecutor(4) as askers:
+        large = [askers.submit(reader.read, b"large") for _ in range(3)]
+        assert large_begun.wait(PATIENCE_S)
+        assert askers.submit(reader.read, b"").result(PATIENCE_S) is PICTURE
+        small_was_read.set()
+        assert all(asked.result(PATIENCE_S) is PICTURE for asked in large)
+    assert reader.read(b"") is PICTURE

@@ -7,15 +7,18 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from tests.hostile_images import chunk, encoded, hostile_files, photo, png, segment
+from training.features.image_kinds import webp_size
 from training.features.images import MAX_IMAGE_BYTES, WORKING_SIDE, ImageFault, crop, open_picture
 
 HOSTILE = hostile_files()
@@ -26,6 +29,7 @@ MOST_S = 1.0
 OPEN_ALL = """
 import resource, sys
 from pathlib import Path
+from training.features.image_kinds import webp_size
 from training.features.images import ImageFault, open_picture
 
 before_kb, opened = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
@@ -119,6 +123,28 @@ def test_orientation_is_applied_beside_tags_of_the_wrong_kind(size: tuple[int, i
     jpeg = encoded(photo().resize(size))
     height, width = open_picture(jpeg).shape[:2]
     assert open_picture(jpeg[:2] + segment(0xE1, exif) + jpeg[2:]).shape == (width, height, 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_broken_exif_says_nothing_of_the_pixels(kind: str) -> None:
+    picture = open_picture(encoded(photo(32), kind, exif=b"Exif\0\0garbage!"))
+    assert picture.shape == (32, 32, 3)
+    profile = PngImagePlugin.PngInfo()
+    profile.add_text("Raw profile type exif", "\nexif\n 8\nno hexadecimal number\n")
+    assert open_picture(encoded(photo(32), "PNG", pnginfo=profile)).shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize("form", [{}, {"lossless": True}, {"exif": b"Exif\0\0"}])
+def test_a_webp_says_how_large_it_is_before_it_is_opened(form: dict[str, Any]) -> None:
+    data, asked = encoded(Image.new("RGB", (517, 333)), "WEBP", **form), list[int]()
+
+    def turn(pixels: int) -> AbstractContextManager[object]:
+        asked.append(pixels)
+        return nullcontext()
+
+    assert webp_size(data) == (517, 333)
+    open_picture(data, turn=turn)
+    assert asked == [517 * 333]
 
 
 def test_first_frame_of_an_animation() -> None:
