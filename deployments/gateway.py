@@ -126,10 +126,11 @@ class Gateway:
         """What /readyz says."""
         current = self.watcher.current
         state, version = ("serving", current.version) if current else ("empty", None)
+        releases = [front.watcher.current.release for front in self.fronts if front.watcher.current is not None]
         return {
             "ready": current is not None,
             "missing": [job for job in JOBS if not self._is_served(job)],
-            "release": current.release if current else None,
+            "release": releases[0] if releases else None,
             "deployments": [
                 _status("gateway", state, version, self.watcher.problem or self.live.problem()),
                 *(self._stage_status(name) for name in self.stages),

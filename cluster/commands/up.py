@@ -111,13 +111,21 @@ def _died(state: RunState | None, code: int, log: Path) -> ShopkeeperError:
 
 
 def _welcome(state: RunState, *, detached: bool) -> str:
-    ask = f'-d \'{{"user_id":"{state.some_user}"}}\''
-    example = f"curl -s {state.url}/v1/recommendations -H 'content-type: application/json' {ask}"
     stop_by = "shopkeeper down" if detached else "Ctrl-C"
     missing = f"\nstill to train: {', '.join(state.awaited)}" if state.awaited else ""
     missing += "".join(f"\nnot trained: {job}: {why}" for job, why in state.unfit.items())
     routes = "\n".join(f"  {route}" for route in state.routes)
     return (
         f"{state.shop_id} is served at {state.url} (release {state.release}; stop with {stop_by})\n{routes}{missing}\n"
-        f"docs: {state.url}/v1/docs\ntry:  {example}"
+        f"docs: {state.url}/v1/docs\ntry:  {_example(state)}"
     )
+
+
+def _example(state: RunState) -> str:
+    """A question that the shop can answer."""
+    if "recommender" not in state.unfit:
+        ask = f'-d \'{{"user_id":"{state.some_user}"}}\''
+        return f"curl -s {state.url}/v1/recommendations -H 'content-type: application/json' {ask}"
+    if "vision" not in state.missing:
+        return f"curl -s {state.url}/v1/visual-search -F image=@photo.jpg"
+    return f"curl -s {state.url}/v1/models"

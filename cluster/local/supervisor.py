@@ -114,33 +114,40 @@ class Supervisor:
         self._save(phase="serving" if self.state.phase == "serving" else "training", training=waiting[0])
 
     def _pass_over_unfit(self, shop: Shop) -> None:
-        """Note the jobs that the shop has no table for; without events the recommender's own error is said."""
+        """Note the jobs that the shop has no table for; where it has none at all, the first job's own error is said."""
         from training.jobs.registry import TABLES
 
-        for job in self._untrained(shop):
-            if job != "recommender" and job not in self.failed_jobs and not shop.has(TABLES[job]):
-                self.failed_jobs.add(job)
-                self._save(unfit={**self.state.unfit, job: f"the shop has no {TABLES[job]} table"})
+        lacking = [job for job in self._untrained(shop) if not shop.has(TABLES[job])]
+        if len(lacking) == len(TABLES):
+            return
+        self.failed_jobs.update(lacking)
+        self._save(unfit={**{job: f"the shop has no {TABLES[job]} table" for job in lacking}, **self.state.unfit})
 
     def _reap_training(self, shop: Shop) -> None:
-        """Note how a finished training ended and start the next; without a recommender there is nothing to serve."""
+        """Note how a finished training ended and start the next; raises where nothing can be served."""
         if self.trainer is None or self.trainer.ended() is None:
             return
         finished, self.trainer = self.trainer, None
         self._save(training=None)
         if finished.ended():
-            failure = finished.failure()
-            self.failed_jobs.add(finished.label)
-            if "recommender" in self._untrained(shop):
-                raise failure
-            if isinstance(failure, InputError):
-                self._save(unfit={**self.state.unfit, finished.label: str(failure)})
-            else:
-                self._save(error=f"training {finished.label}: {failure}")
+            self._note_failure(finished.label, finished.failure(), shop)
         self._start_training(shop)
 
+    def _note_failure(self, job: str, failure: ShopkeeperError, shop: Shop) -> None:
+        from training.jobs.registry import JOBS
+
+        self.failed_jobs.add(job)
+        untrained = self._untrained(shop)
+        unfit = isinstance(failure, InputError)
+        if len(untrained) == len(JOBS) and (self.failed_jobs.issuperset(JOBS) or not unfit):
+            raise failure
+        if unfit:
+            self._save(unfit={**self.state.unfit, job: str(failure)})
+        else:
+            self._save(error=f"training {job}: {failure}")
+
     def _serve(self, shop: Shop) -> None:
-        """Import the shop into state, start Ray and Serve, and wait until recommendations are answered."""
+        """Import the shop into state, start Ray and Serve, and wait until something is answered."""
         from cluster.local.application import run_application
 
         address = start_ray(self.home, cpus=max(2, os.cpu_count() or 2))
@@ -151,9 +158,11 @@ class Supervisor:
         )  # fmt: skip
         deadline_s = time.monotonic() + START_DEADLINE_S
         while not self._ready():
-            if time.monotonic() > deadline_s:
-                raise ShopkeeperError(f"no recommendations within {START_DEADLINE_S:.0f} s: see {self.home.run}")
             self._reap_training(shop)
+            if self.trainer is not None:
+                deadline_s = time.monotonic() + START_DEADLINE_S
+            elif time.monotonic() > deadline_s:
+                raise ShopkeeperError(f"nothing is answered after {START_DEADLINE_S:.0f} s: see {self.home.run}")
             if self._orphaned():
                 return
             time.sleep(POLL_S)
@@ -167,7 +176,7 @@ class Supervisor:
             self._reap_training(shop)
             said = self._readiness()
             self._save(
-                ready=bool(said.get("ready")),
+                ready=self._is_ready(said),
                 missing=self._missing(shop, said),
                 release=said.get("release", self.state.release),
                 deployments=deployment_states(said.get("deployments", [])),
@@ -176,10 +185,15 @@ class Supervisor:
             time.sleep(TICK_S)
 
     def _ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/readyz", timeout=5).status_code == httpx.codes.OK
-        except httpx.HTTPError:
-            return False
+        return self._is_ready(self._readiness())
+
+    def _is_ready(self, said: dict[str, Any]) -> bool:
+        """Whether recommendations are answered; of a shop that is unfit for them, whatever it has."""
+        from training.jobs.registry import JOBS
+
+        if "recommender" not in self.state.unfit:
+            return bool(said.get("ready"))
+        return bool(said) and not set(JOBS) <= set(said["missing"])
 
     def _routes(self) -> list[str]:
         document = httpx.get(f"{self.url}/v1/openapi.json", timeout=10).json()
