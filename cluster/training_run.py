@@ -50,6 +50,7 @@ class TrainingRun:
 
         Raises ShopkeeperError where another process trains the same.
         """
+        self.job.check(self.config)
         folder = self.folder
         with hold(
             folder.with_suffix(".lock"), taken=f"{self.job.name} is already being trained like this on this shop"
@@ -76,10 +77,12 @@ class TrainingRun:
         )
 
     def _fit_on_ray(self, folder: Path, workers: int, gpu: bool, progress: Progress) -> FitResult:
-        from cluster.local.ray_session import joined_ray
+        from cluster.local.ray_session import check_gpus, joined_ray
 
         progress.stage("starting Ray Train")
         with joined_ray(self.home) as serving:
+            if gpu and not serving:
+                check_gpus(workers)
             from training.jobs.ray_train import fit_on_ray
 
             return fit_on_ray(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from cluster.home import Home
 from cluster.local.home_lock import is_held
 from cluster.local.run_state import load_run_state
+from training.contracts.errors import InputError, Problem
 
 OBJECT_STORE_BYTES = 256 * 2**20
 PROXY_MIDDLEWARES = "deployments.middleware.proxy:middlewares"
@@ -67,3 +68,15 @@ def joined_ray(home: Home) -> Iterator[bool]:
         yield address is not None
     finally:
         ray.shutdown()
+
+
+def check_gpus(wanted: int) -> None:
+    """Raises InputError where this machine's Ray has fewer: Ray Train would wait for them for ever."""
+    import ray
+
+    found = int(ray.cluster_resources().get("GPU", 0))
+    if found < wanted:
+        raise InputError(
+            Problem(field="--gpu", problem="not enough GPUs in this machine", found=str(found),
+                    allowed=f"{wanted} for as many workers; without --gpu it is trained on processors")
+        )  # fmt: skip

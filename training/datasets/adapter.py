@@ -47,7 +47,7 @@ def only_file(folder: Path, candidates: Iterable[Path], *, wanted: str) -> Path:
     if len(found) == 1:
         return found[0]
     problem = "several files could be it" if found else "no file of the format"
-    names = ", ".join(file.name for file in found) or _listing(folder)
+    names = ", ".join(file.name for file in found) or listing(folder)
     raise InputError(Problem(file=str(folder), problem=problem, found=names, allowed=f"exactly one {wanted}"))
 
 
@@ -57,7 +57,8 @@ def shop_id_of(*names: str) -> str:
     return "-".join(word for word in words if word)[:63]
 
 
-def _listing(folder: Path, limit: int = 10) -> str:
+def listing(folder: Path, limit: int = 10) -> str:
+    """What a folder holds, for an error."""
     names = sorted(entry.name for entry in folder.iterdir())
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more or "an empty folder"

@@ -89,7 +89,9 @@ def _problem(row: Mapping[str, Any], folder: Path, seen: set[str]) -> str | None
     if problem := id_problem(row["image_id"]):
         return problem
     source = folder / path
-    return None if source.is_file() and not source.is_symlink() else "no such photo"
+    if source.is_symlink():
+        return "the photo is a link, which is not followed"
+    return None if source.is_file() else "no such photo"
 
 
 ADAPTER = DatasetAdapter(

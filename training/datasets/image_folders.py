@@ -10,11 +10,16 @@ from typing import Any, NamedTuple
 from training.contracts.errors import InputError, Problem, nearest, shorten
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import ShopWriter, new_shop
-from training.datasets.adapter import DatasetAdapter, only_file
-from training.datasets.picture_shop import SUFFIXES, copy_picture, id_problem, picture_info, pictures_in, write_images
+from training.datasets.adapter import DatasetAdapter, listing
+from training.datasets.picture_shop import copy_picture, id_problem, picture_info, write_images
 
-SPLITS = ("train", "validation", "test")
-AKA = {"valid": "validation", "val": "validation"}
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+SPLITS = {
+    "train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""What folders of classes are called, whatever the case, and the split that it means."""
+LAYOUT = f"CLASS/*{' *'.join(SUFFIXES)}, or the same in train/, validation/ and test/"
 TEST_EACH = 5
 
 
@@ -43,18 +48,16 @@ def read(folder: Path, out: Path, *, force: bool = False, progress: Progress = N
 
 def _found(folder: Path) -> list[Found]:
     """Every picture; raises InputError where there are no classes, or train/ lacks one."""
-    splits = [
-        entry for entry in sorted(folder.iterdir()) if AKA.get(entry.name, entry.name) in SPLITS and entry.is_dir()
-    ]
-    if not splits and (unsplit := list(_in_classes(folder, "train"))):
-        return list(_with_test(unsplit))
-    only_file(folder, [folder / "train"] if (folder / "train").is_dir() else [], wanted="folder train/")
-    found = [one for split in splits for one in _in_classes(split, AKA.get(split.name, split.name))]
+    splits = [(entry, split) for entry in _folders(folder) if (split := _split_of(entry)) is not None]
+    if not splits:
+        _refuse_another_layout(folder)
+        splits = [(folder, "train")]
+    found = [one for entry, split in splits for one in _in_classes(entry, split)]
     known = {one.kind for one in found if one.split == "train"}
     if not known:
         raise InputError(
-            Problem(file=str(folder / "train"), problem="no picture in a folder of its class",
-                    allowed=f"train/CLASS/*{' *'.join(SUFFIXES)}")
+            Problem(file=str(folder), problem="no training picture in a folder of its class", found=listing(folder),
+                    allowed=LAYOUT)
         )  # fmt: skip
     for one in found:
         if one.kind not in known:
@@ -63,14 +66,65 @@ def _found(folder: Path) -> list[Found]:
                         problem="a class that train/ does not have", allowed=", ".join(sorted(known)),
                         nearest=nearest(one.kind, known))
             )  # fmt: skip
-    return found
+    return found if splits != [(folder, "train")] else list(_with_test(found))
+
+
+def _split_of(folder: Path) -> str | None:
+    """A class may be called like a split too, but for the names of the splits themselves."""
+    split = SPLITS.get(folder.name.lower())
+    return split if folder.name.lower() == split or _holds_only_folders(folder) else None
+
+
+def _holds_only_folders(folder: Path) -> bool:
+    return bool(_folders(folder)) and not any(_is_picture(entry) for entry in folder.iterdir())
+
+
+def _refuse_another_layout(folder: Path) -> None:
+    """Raises InputError for what would be classes, but looks like splits of another name or like a folder too many."""
+    kinds = _folders(folder)
+    for kind in kinds:
+        split = nearest(kind.name.lower(), SPLITS)
+        if _holds_only_folders(kind) and (split or len(kinds) == 1):
+            problem = "holds only folders, as a split does" if split else "is the only folder, and holds only folders"
+            raise InputError(
+                Problem(file=str(kind), problem=problem, found=kind.name, allowed=LAYOUT, nearest=split)
+            )  # fmt: skip
 
 
 def _in_classes(folder: Path, split: str) -> Iterator[Found]:
-    for kind in sorted(folder.iterdir()):
-        if kind.is_dir() and not kind.is_symlink():
-            for picture in pictures_in(kind.rglob("*")):
-                yield Found(split, kind.name, picture, str(picture.relative_to(kind)))
+    for kind in _folders(folder):
+        for picture in sorted(_pictures(kind)):
+            yield Found(split, kind.name, picture, str(picture.relative_to(kind)))
+
+
+def _folders(folder: Path) -> list[Path]:
+    """By name; hidden ones are left out, and what a Mac puts into archives."""
+    entries = (entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not _is_hidden(entry))
+    return [_no_link(entry) for entry in entries]
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    """All of a class, also in folders of its own."""
+    yield from (_no_link(entry) for entry in folder.iterdir() if _is_picture(entry))
+    for inner in _folders(folder):
+        yield from _pictures(inner)
+
+
+def _is_picture(entry: Path) -> bool:
+    return entry.suffix.lower() in SUFFIXES and not _is_hidden(entry) and not entry.is_dir()
+
+
+def _is_hidden(entry: Path) -> bool:
+    return entry.name.startswith(".") or entry.name == "__MACOSX"
+
+
+def _no_link(entry: Path) -> Path:
+    if entry.is_symlink():
+        raise InputError(
+            Problem(file=str(entry), problem="a link, which is not followed",
+                    allowed="the pictures themselves: cp -rL copies a folder with what its links name")
+        )  # fmt: skip
+    return entry
 
 
 def _with_test(found: list[Found]) -> Iterator[Found]:
@@ -102,7 +156,7 @@ def _copied(found: list[Found], shop: ShopWriter, progress: Progress) -> Iterato
 ADAPTER = DatasetAdapter(
     name="image-folders",
     description="Any pictures in folders of classes.",
-    reads="train/CLASS/*.jpg (or .png, .webp), the same in validation/ and test/ where there are any; or CLASS/*.jpg",
+    reads=LAYOUT,
     origin="whoever made the folders",
     licence="theirs",
     reader=read,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from training.datasets.adapter import shop_id_of
 
 PICTURES = "pictures"
 REFERENCE_DATE = datetime(2020, 1, 1, tzinfo=UTC)
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 def picture_info(*names: str, fallback: str) -> ShopInfo:
@@ -48,11 +47,3 @@ def copy_picture(source: Path, shop: ShopWriter, inner: str) -> str:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
     return f"{PICTURES}/{inner}"
-
-
-def pictures_in(entries: Iterable[Path]) -> list[Path]:
-    """Files that are called like pictures, by name; links are left where they are."""
-    return sorted(
-        entry for entry in entries
-        if entry.suffix.lower() in SUFFIXES and entry.is_file() and not entry.is_symlink()
-    )  # fmt: skip

@@ -106,6 +106,10 @@ class Evaluate(Protocol):
     def __call__(self, folder: Path, shop: Shop, *, progress: Progress = NoProgress()) -> dict[str, Any]: ...
 
 
+def nothing_named(_: Any) -> None:
+    """The check of a config that names no files."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """One trainable; `selection_metric` decides between a bundle and its baselines."""
@@ -116,6 +120,8 @@ class Job:
     fit: Fit
     evaluate: Evaluate
     selection_metric: str
+    check: Callable[[Any], None] = nothing_named
+    """Raises InputError for what a config names and is not there; cheap, and asked before anything starts."""
     needs: tuple[str, ...] = ()
     """Jobs whose bundles' folders the config's `upstream` names."""
     takes: tuple[str, ...] = ()

@@ -35,6 +35,7 @@ from training.jobs.workers import Workers
 from training.metrics import Floats, Ints
 from training.models.item_content import ItemContent
 from training.models.item_reader import ItemReader
+from training.models.model_files import check_model_folder
 from training.models.popularity import training_counts
 from training.models.recommender import Recommender
 from training.models.retriever import Retriever
@@ -298,6 +299,12 @@ def _bundled_config(folder: Path, shop: Shop) -> RecommenderConfig:
     return config if manifest.shop_id == shop.info.shop_id else config.model_copy(update={"train_split": None})
 
 
+def check(config: RecommenderConfig) -> None:
+    """Raises InputError for a folder that holds no text encoder."""
+    if config.text_encoder is not None:
+        check_model_folder(config.text_encoder, "text_encoder")
+
+
 JOB = Job(
     name="recommender",
     config=RecommenderConfig,
@@ -305,5 +312,6 @@ JOB = Job(
     fit=fit,
     evaluate=evaluate_bundle,
     selection_metric="ndcg@10",
+    check=check,
     takes=(VISION,),
 )

@@ -34,6 +34,7 @@ from training.models.efficient_net import with_own_architecture
 from training.models.embedders import Embedder
 from training.models.embedding_network import NetworkEmbedder
 from training.models.image_baselines import ColourHistogram, RawPixels
+from training.models.model_files import check_model_folder
 from training.models.visual_search import VisualSearch
 
 PROBLEMS_SAID = 3
@@ -135,7 +136,8 @@ def _result(
         cpu_seconds=trained.cpu_seconds,
         examples_per_second=trained.examples_per_second,
         notes=(
-            *data.notes, candidates.choice, *(line for course in trained.courses for line in course.said()),
+            *data.notes, candidates.choice, *candidates.surpassed(),
+            *(line for course in trained.courses for line in course.said()),
             *said, *candidates.classified(trained.stage), *_problems_said(problems),
         ),
         curve=tuple(line for course in trained.courses for line in course.curve),
@@ -189,4 +191,15 @@ def _bundled_config(folder: Path, shop: Shop) -> VisionConfig:
     return config if manifest.shop_id == shop.info.shop_id else config.model_copy(update={"train_split": None})
 
 
-JOB = Job(name="vision", config=VisionConfig, load=load, fit=fit, evaluate=evaluate_bundle, selection_metric="recall@1")
+def check(config: VisionConfig) -> None:
+    """Raises InputError for folders of weights that hold none."""
+    named = {"backbone.weights": config.backbone.weights, "text_encoder": config.text_encoder}
+    for field, source in named.items():
+        if source is not None:
+            check_model_folder(source, field)
+
+
+JOB = Job(
+    name="vision", config=VisionConfig, load=load, fit=fit, evaluate=evaluate_bundle, selection_metric="recall@1",
+    check=check,
+)  # fmt: skip

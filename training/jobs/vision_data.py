@@ -90,10 +90,13 @@ def load(shop: Shop, config: VisionConfig) -> VisionData:
             "no label has a new picture for validation: other views of training's pictures stand for them, which says "
             "little of new ones; hold_out: true keeps some for it"
         )
+    labels = tuple(sorted({shot.label for shot in parts["train"]}))
+    if len(labels) == 1:
+        notes.append(f"all pictures are of one label, {labels[0]}: whatever is asked finds its like")
     return VisionData(
         shop=shop,
         side=config.side or own_side(shop, shots["train"]),
-        labels=tuple(sorted({shot.label for shot in parts["train"]})),
+        labels=labels,
         shots=shots,
         gallery=parts["train"],
         scenes=_scenes_with_validation(scenes),

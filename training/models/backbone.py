@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 SMALL_SIDE = 64
@@ -25,6 +25,12 @@ class BackboneConfig(BaseModel):
     efficientnet: dict[str, Any] = Field(
         default_factory=dict, description="fields of transformers' EfficientNetConfig, where there are no weights"
     )
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Self:
+        if self.kind == "residual" and self.weights is not None:
+            raise ValueError("weights need kind: efficientnet; a residual net begins from nothing")
+        return self
 
 
 class Backbone(nn.Module):

@@ -93,7 +93,13 @@ def test_folders_become_labels_and_splits(source: Path) -> None:
     for inner in ("train/hat/1.png", "train/shoe/1.png", "valid/hat/1.png", "test/shoe/1.png"):
         write_picture(source / inner)
     (source / "train" / "hat" / "README.txt").write_text("no picture")
-    (source / "train" / "hat" / "link.png").symlink_to(source / "train" / "hat" / "1.png")
+    for hidden in (
+        "train/.ipynb_checkpoints/1.png",
+        "train/hat/.thumbs/1.png",
+        "train/hat/._1.png",
+        "__MACOSX/a/1.png",
+    ):
+        write_picture(source / hidden)
     rows = load("image-folders", source)
     assert Counter((row["split"], row["label"]) for row in rows) == Counter(
         [("train", "hat"), ("train", "shoe"), ("validation", "hat"), ("test", "shoe")]
@@ -113,6 +119,40 @@ def test_a_folder_per_class_is_enough_and_a_fifth_becomes_test(source: Path) -> 
     assert {(row["image_id"], row["split"]) for row in rows} == {
         (row["image_id"], row["split"]) for row in load("image-folders", source)
     }
+
+
+@pytest.mark.parametrize(
+    ("folders", "nearest"), [(("trian", "tset"), "train"), (("data",), None), (("data/train", "data/test"), None)]
+)
+def test_splits_of_another_name_are_no_classes(source: Path, folders: tuple[str, ...], nearest: str | None) -> None:
+    for folder in folders:
+        write_picture(source / folder / "hat/1.png")
+    found = problem("image-folders", source)
+    assert "only folders" in found.problem
+    assert (found.nearest, Path(str(found.file)).parent) == (nearest, source)
+
+
+def test_a_class_may_be_called_like_a_split(source: Path) -> None:
+    for kind in ("boots", "training"):
+        write_picture(source / kind / "1.png")
+    assert {row["label"] for row in load("image-folders", source)} == {"boots", "training"}
+
+
+def test_the_case_of_a_split_says_nothing(source: Path) -> None:
+    for split in ("Training", "TEST"):
+        write_picture(source / split / "hat/1.png")
+    assert [row["split"] for row in load("image-folders", source)] == ["test", "train"]
+
+
+@pytest.mark.parametrize("link", ["train/hat/link.png", "train/cap", "train/hat/more"])
+def test_a_link_is_named_not_followed(source: Path, link: str, tmp_path: Path) -> None:
+    write_picture(source / "train/hat/1.png")
+    write_picture(tmp_path / "elsewhere/1.png")
+    target = tmp_path / "elsewhere"
+    (source / link).symlink_to(target / "1.png" if link.endswith(".png") else target)
+    found = problem("image-folders", source)
+    assert "a link" in found.problem
+    assert Path(str(found.file)) == source / link
 
 
 def test_an_unreadable_picture_is_imported_for_the_job_to_report(source: Path) -> None:
