@@ -59,7 +59,7 @@ def export_shop(store: Store, out: Path, *, force: bool = False, progress: Progr
             told.stage(f"exporting {table}", store.stats()[table])
             writer.write(table, _watched(pieces, told))
         _carry(Path(imported_folder(store) or ""), writer.folder)
-        export_images(store, writer)
+        export_images(store, writer, known_seq=info.catalogue_seq if info.catalogue_seq <= catalogue_seq else 0)
         ends = max(shop_clock(store).now(), from_us(newest.timestamp_us))
         writer.write_info(info.model_copy(update={"reference_date": ends, "catalogue_seq": catalogue_seq}))
     shop = Shop(out)

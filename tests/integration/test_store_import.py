@@ -161,6 +161,32 @@ def test_pictures_that_came_live_are_exported(store: Store, shop: Shop, tmp_path
     assert pictured.table("images").num_rows == 1
 
 
+def test_pictures_of_an_article_that_is_gone_are_not_exported(store: Store, shop: Shop, tmp_path: Path) -> None:
+    """Though another came under its id, whose own picture is; what items still name stays."""
+    names = ["i1", "i2", "i3"]
+    with new_shop(tmp_path / "pictured", shop.info) as writer:
+        writer.write("items", pa.table({"item_id": names, "image": ["pictures/i2.jpg"] * 3}))
+        writer.write("images", pa.table({
+            "image_id": names, "item_id": names, "path": [f"pictures/{name}.jpg" for name in names],
+        }))  # fmt: skip
+        (writer.folder / "pictures").mkdir()
+        for name in names:
+            (writer.folder / "pictures" / f"{name}.jpg").write_bytes(b"jpeg")
+    import_shop(store, Shop(tmp_path / "pictured"))
+    for gone in ("i1", "i2"):
+        store.delete_item(gone)
+    store.upsert_items([{"item_id": "i1"}])
+    export_shop(store, tmp_path / "out")
+    out = Shop(tmp_path / "out")
+    assert out.table("images")["image_id"].to_pylist() == ["i3"]
+    assert sorted(file.name for file in (out.path / "pictures").iterdir()) == ["i2.jpg", "i3.jpg"]
+    data = encoded(photo(), "PNG")
+    store.put_images("i1", {image_id_of("i1", data): data})
+    export_shop(store, tmp_path / "again")
+    assert Shop(tmp_path / "again").table("images")["item_id"].to_pylist() == ["i3", "i1"]
+    assert len(list((tmp_path / "pictured" / "pictures").iterdir())) == 3
+
+
 def test_a_shop_imported_before_another_revives_nothing(store: Store, shop: Shop, tmp_path: Path) -> None:
     import_shop(store, shop)
     with new_shop(tmp_path / "other", shop.info) as writer:
