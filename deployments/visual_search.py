@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,7 @@ from deployments.photos import PhotoReader
 from deployments.state.images import ImageEntry
 from training.bundles.manifest import Manifest
 from training.features.images import Box, ImageFault, Picture, crop
+from training.metrics import Floats
 from training.models.detection import Detection
 from training.models.gallery import Shown
 from training.models.mixed_search import MixedSearch
@@ -31,6 +32,7 @@ LOOKERS = 2
 LEAST_SCORE = 0.2
 """Of a detection: less sure ones are mostly nothing."""
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+WARMING_UP = "a pair of shoes"
 
 
 class View(NamedTuple):
@@ -60,6 +62,8 @@ class PhotoSearch:
             VisualSearch.load(folder), live, from_seq=known_seq if known_seq <= live.store.catalogue_seq() else 0
         )
         search.follow()
+        if search.model.texts is not None:
+            search.model.texts.encode([WARMING_UP])
         side = search.model.side
         search.model.embed([np.zeros((side, side, 3), np.uint8)])
         return search
@@ -76,9 +80,9 @@ class PhotoSearch:
         """Read what items say now; those deleted are masked by the catalogue."""
         texts = self.model.texts
         while texts and (entries := self.live.store.catalogue_since(self._texts_seq, limit=PAGE_TEXTS)):
-            items = {entry.item_id: entry.item for entry in entries if entry.item}
+            news = texts.read([*{entry.item_id: entry.item for entry in entries if entry.item}.values()])
             with self._lock:
-                texts.upsert(list(items.values()))
+                texts.take(news)
             self._texts_seq = entries[-1].seq
 
     def prepared(self, query: PhotoQuery) -> PhotoQuery:
@@ -101,14 +105,19 @@ class PhotoSearch:
         pictures = [self._picture(query) for query in queries]
         views = self._views(queries, pictures)
         looked_at = [view.picture for found in views for view in found]
-        vectors = iter(self.model.embed(looked_at) if looked_at else ())
+        vectors, words = iter(self.model.embed(looked_at) if looked_at else ()), self._words(queries)
         with self._lock:
             return [
                 Refused(query.version, picture.kind, picture.reason, age_ms)
                 if isinstance(picture, ImageFault)
-                else self._answer(query, found, np.stack([next(vectors) for _ in found]), age_ms)
+                else self._answer(query, found, np.stack([next(vectors) for _ in found]), words, age_ms)
                 for query, picture, found in zip(queries, pictures, views, strict=True)
             ]
+
+    def _words(self, queries: Sequence[PhotoQuery]) -> dict[str, Floats]:
+        """The vector of each text that is asked with; none where items' texts are not served."""
+        asked = [*dict.fromkeys(query.text for query in queries if query.text)]
+        return dict(zip(asked, self.model.texts.encode(asked), strict=True)) if asked and self.model.texts else {}
 
     def _views(self, queries: Sequence[PhotoQuery], pictures: Sequence[Picture | ImageFault]) -> list[list[View]]:
         """Of each photo the articles, best first, then the whole; nothing of a file that could not be read."""
@@ -126,13 +135,15 @@ class PhotoSearch:
             for query, picture in zip(queries, pictures, strict=True)
         ]
 
-    def _answer(self, query: PhotoQuery, views: list[View], vectors_VD: np.ndarray, age_ms: float) -> Seen | Wordless:
+    def _answer(
+        self, query: PhotoQuery, views: list[View], vectors_VD: Floats, words: Mapping[str, Floats], age_ms: float
+    ) -> Seen | Wordless:
         texts = self.model.texts
         if query.text and texts is None:
             return Wordless(query.version, age_ms)
         pictures_S = self._masks.allowed(query.filter, self.model.gallery.slot_items)
         if query.text and texts is not None:
-            mixed = MixedSearch(self.model, texts.encode([query.text])[0], query.text_weight)
+            mixed = MixedSearch(self.model, words[query.text], query.text_weight)
             texts_T = self._masks.allowed(query.filter, texts.index.ids)
             nearest = mixed(vectors_VD, query.most_items, pictures_S, texts_T)
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -20,10 +20,18 @@ from training.models.text_encoder import TextEncoder
 ENCODER_FILE, INDEX_FOLDER = "encoder.json", "index"
 
 
+class News(NamedTuple):
+    """What items say from now on, as hashes by item, and the vectors of those that `says` anything."""
+
+    said: Mapping[str, int]
+    says: Sequence[str]
+    vectors_NE: Floats
+
+
 class ItemTexts:
     """`index` holds a unit vector of each item's text; `encoder` is loaded when first needed.
 
-    Reading is safe from several threads, writing is for one at a time and not beside reading.
+    Searching is safe from several threads, `take` and `delete` are for one at a time and not beside it.
     """
 
     def __init__(self, encoder: str, index: FaissIndex) -> None:
@@ -42,16 +50,21 @@ class ItemTexts:
         self._loaded = self._loaded or TextEncoder(self.encoder)
         return self._loaded.encode(texts)
 
-    def upsert(self, items: Sequence[Mapping[str, Any]]) -> None:
-        """Items of the items table under their ids; one that says nothing is forgotten, the same again not read."""
+    def read(self, items: Sequence[Mapping[str, Any]]) -> News:
+        """What items of the items table say that they did not say before; it takes long and changes nothing."""
         texts = {item["item_id"]: item_text(item).strip() for item in items}
         news = {item_id: text for item_id, text in texts.items() if self._said.get(item_id) != hash(text)}
         says = [item_id for item_id, text in news.items() if text]
-        if says:
-            self.index.upsert(says, self.encode([news[item_id] for item_id in says]))
-        for item_id in news.keys() - set(says):
+        vectors_NE = self.encode([news[item_id] for item_id in says]) if says else np.zeros((0, 0), np.float32)
+        return News({item_id: hash(text) for item_id, text in news.items()}, says, vectors_NE)
+
+    def take(self, news: News) -> None:
+        """Under the items' ids; one that says nothing is forgotten."""
+        if news.says:
+            self.index.upsert(news.says, news.vectors_NE)
+        for item_id in news.said.keys() - set(news.says):
             self.delete(item_id)
-        self._said.update((item_id, hash(text)) for item_id, text in news.items())
+        self._said.update(news.said)
 
     def delete(self, item_id: str) -> None:
         """Nothing happens where it is not there."""

@@ -6,6 +6,7 @@ Source: Wang et al., MiniLM, NeurIPS 2020; Reimers and Gurevych, Sentence-BERT, 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,17 @@ SENTENCES_PER_FORWARD = 64
 
 
 class TextEncoder:
-    """`source` is MINILM, a folder in Hugging Face's format, or a name on its hub; weights are safetensors only."""
+    """`source` is MINILM, a folder in Hugging Face's format, or a name on its hub; weights are safetensors only.
+
+    Safe from several threads, though its tokenizer is not.
+    """
 
     def __init__(self, source: str = MINILM, *, device: torch.device | None = None) -> None:
         """Raises InputError where the source cannot be read."""
         self.source = source
         self.device = device or torch.device("cpu")
         self._tokenizer, self._model = _load(source)
+        self._one_at_a_time = threading.Lock()
         # Cosines to float32's are above .9999, in a third of the time where the processor multiplies bfloat16.
         self._model.to(self.device, fast_dtype(self.device)).eval()
 
@@ -52,7 +57,8 @@ class TextEncoder:
 
     @torch.inference_mode()
     def _forward(self, texts: list[str]) -> Floats:
-        batch = self._tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        with self._one_at_a_time:
+            batch = self._tokenizer(texts, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
         batch = batch.to(self.device)
         hidden_BLT = self._model(**batch).last_hidden_state.float()
         counts_BL1 = batch["attention_mask"][..., None].float()

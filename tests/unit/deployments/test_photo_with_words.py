@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +16,11 @@ from tests.unit.deployments.test_api_input import problem
 from tests.unit.deployments.test_visual_search import PATH, look, whole
 from tests.vision_bundle import item_picture, pictures, publish_vision, take_pictures, untrained
 from training.indexes.config import IndexConfig
-from training.models.item_texts import ItemTexts
+from training.models.item_texts import ItemTexts, News
 from training.models.mixed_search import MixedSearch
 from training.models.text_encoder import MINILM
 
+WITHIN_S = 10.0
 SAYS = {3: "garden hose", 9: "winter coat", 11: "espresso machine"}
 
 
@@ -26,7 +30,7 @@ def items() -> list[dict[str, str]]:
 
 def texts() -> ItemTexts:
     made = ItemTexts.of(MINILM, [], np.zeros((0, 384), np.float32), IndexConfig())
-    made.upsert(items())
+    made.take(made.read(items()))
     return made
 
 
@@ -67,6 +71,27 @@ def test_what_an_item_says_from_now_on_is_found(http: TestClient, reading: Servi
     assert whole(http, item_picture(20), **asked) != ["i30"]
     say(http, reading, [{"item_id": "i30", "title": "violin for beginners"}])
     assert whole(http, item_picture(20), **asked) == ["i30"]
+
+
+def test_photos_do_not_wait_for_texts_that_are_read(
+    http: TestClient, reading: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts are read only once a photo was answered."""
+    begun, answered, read = threading.Event(), threading.Event(), ItemTexts.read
+
+    def held(own: ItemTexts, items: Sequence[Mapping[str, Any]]) -> News:
+        begun.set()
+        assert answered.wait(WITHIN_S)
+        return read(own, items)
+
+    monkeypatch.setattr(ItemTexts, "read", held)
+    http.put("/v1/items", json={"items": [{"item_id": "i30", "title": "violin"}]}).raise_for_status()
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(reading.hosts["visual_search"].follow_catalogue)
+        assert begun.wait(WITHIN_S)
+        assert whole(http, item_picture(20), text="winter coat", text_weight=1, limit=1) == ["i09"]
+        answered.set()
+        following.result(WITHIN_S)
 
 
 def test_scores_are_the_weighted_mean_of_both_likenesses() -> None:
