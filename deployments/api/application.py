@@ -31,7 +31,7 @@ from deployments.api import (
 from deployments.api.answers import FieldError, ProblemAnswer
 from deployments.gateway import Gateway
 from deployments.middleware.auth import ApiKey, Auth
-from deployments.middleware.limits import Limits
+from deployments.middleware.limits import DEFAULT_TIMEOUT_MS, MAX_TIMEOUT_MS, MIN_TIMEOUT_MS, TIMEOUT_HEADER, Limits
 from deployments.middleware.measure import Measure
 from deployments.middleware.problems import HttpProblem, Unexpected, input_problem
 from deployments.middleware.request_id import RequestId
@@ -43,7 +43,12 @@ ROUTERS = (
     recommendations.router, visual_search.router, events.router, item_images.router, items.router, users.router,
     sales.router, forecasts.router, replenishments.router, assortments.router, operations.router,
 )  # fmt: skip
-TITLE = "Shopkeeper"
+TITLE, OPENAPI_URL = "Shopkeeper", "/v1/openapi.json"
+HEADERS = (
+    f"Every route takes {TIMEOUT_HEADER}, the milliseconds that an answer may take ({MIN_TIMEOUT_MS} to "
+    f"{MAX_TIMEOUT_MS}, by default {DEFAULT_TIMEOUT_MS}), and X-Request-ID (1 to 64 of A-Za-z0-9._-), which the answer "
+    "repeats. Errors are application/problem+json (RFC 9457)."
+)
 LOGGER = logging.getLogger("shopkeeper.api")
 
 
@@ -61,7 +66,8 @@ def create_api(gateway: Gateway, *, keys: Sequence[ApiKey] = ()) -> FastAPI:
         title=TITLE,
         version="1",
         summary="The intelligence of an online shop",
-        openapi_url="/v1/openapi.json",
+        description=HEADERS,
+        openapi_url=OPENAPI_URL,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -94,7 +100,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     status = HTTPStatus.UNPROCESSABLE_ENTITY if error.status_code == HTTPStatus.BAD_REQUEST else error.status_code
     detail = str(error.detail)
     if status == HTTPStatus.NOT_FOUND:
-        detail = f"no route {request.method} {shorten(request.url.path)}"
+        detail = f"no route {request.method} {shorten(request.url.path)}; see {OPENAPI_URL} and /v1/docs"
     errors = [{"field": "body", "problem": detail}] if status == HTTPStatus.UNPROCESSABLE_ENTITY else None
     return HttpProblem(status, detail, errors=errors, headers=dict(error.headers or {})).response()
 

@@ -16,7 +16,6 @@ from starlette.requests import Request
 
 from deployments.middleware.bodies import MULTIPART
 from deployments.middleware.problems import field_problem
-from training.contracts.errors import nearest
 
 M = TypeVar("M", bound=BaseModel)
 MAX_FIELDS = 16
@@ -42,7 +41,7 @@ def _files(form: FormData, file_field: str) -> Sequence[tuple[str, UploadFile]]:
     files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
     for name, _ in files:
         if name != file_field:
-            raise field_problem(name[:80], "unknown field", nearest=nearest(name, [file_field]))
+            raise field_problem(name[:80], f"unknown field; files go in {file_field}", nearest=file_field)
     return files
 
 
@@ -59,14 +58,16 @@ def _decoded(body: bytes, field: str) -> tuple[bytes, dict[str, Any]]:
     if not isinstance(document, dict):
         raise field_problem("body", "must be an object")
     if field not in document:
-        raise field_problem(field, "is missing")
+        others = ", ".join(document)
+        raise field_problem(field, "is missing", found=others or None)
     text = document.pop(field)
     if not isinstance(text, str):
         raise field_problem(field, "must be a string of base64")
     try:
         return base64.b64decode(text, validate=True), document
     except (binascii.Error, ValueError) as error:
-        raise field_problem(field, f"not base64: {error}") from None
+        plain = "the plain alphabet alone, without data: before it and line breaks (base64 -w0)"
+        raise field_problem(field, f"not base64: {error}; send {plain}") from None
 
 
 def checked(model: type[M], fields: dict[str, Any], *, texts: bool) -> M:

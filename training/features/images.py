@@ -171,7 +171,7 @@ def _check_png(data: bytes) -> None:
 
 
 def _cut_off(kind: str) -> ImageFault:
-    return ImageFault("unreadable", f"this {kind} is cut off: its end is missing")
+    return ImageFault("unreadable", f"this {kind} is damaged or cut off: its end is missing")
 
 
 def _check_header(image: Image.Image) -> None:
