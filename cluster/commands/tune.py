@@ -19,7 +19,7 @@ SHIPPED = Path(__file__).parents[2] / "configs" / "tuning"
 @command
 def tune(
     output: Output,
-    job: Annotated[str, typer.Argument(help="What to tune: recommender or ranker.")],
+    job: Annotated[str, typer.Argument(help="What to tune: recommender, ranker or vision.")],
     data: Annotated[Path, typer.Option(help="The shop folder.")],
     config: Annotated[Path | None, typer.Option(help="A YAML file; by default that of JOB in configs/tuning.")] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="How many settings to try.")] = None,
