@@ -23,6 +23,7 @@ from training.features.ranking import RankingState, RequestFacts, ranking_inputs
 from training.jobs.forecaster_batch import FORECASTS, ForecastBatch, series_of_shop
 from training.jobs.past_shop import CANDIDATES
 from training.jobs.ranker import STATE_FILE
+from training.jobs.ray_data import quiet_ray_data
 from training.jobs.upstream import upstream_folder
 from training.jobs.vision_batch import NEAREST, NearestBatch, image_paths
 from training.models.ranker import load_ranker
@@ -165,12 +166,13 @@ def predict_to_file(
     blocks = list(wanted.inputs(shop))
     if not blocks:
         raise InputError(wanted.nothing)
+    quiet_ray_data()
     predictions = ray.data.from_arrow(blocks).map_batches(
         wanted.predictor,
         fn_constructor_args=(str(folder), limit, str(shop.path.absolute())),
         batch_size=BATCH_USERS,
         batch_format="pyarrow",
-        concurrency=workers,
+        compute=ray.data.ActorPoolStrategy(size=workers),
         num_cpus=0.5,
     )
     out.parent.mkdir(parents=True, exist_ok=True)

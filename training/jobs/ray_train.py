@@ -22,6 +22,7 @@ from training.contracts.errors import InputError, Problem, ShopkeeperError
 from training.contracts.progress import NoProgress, Progress
 from training.contracts.shop import Shop
 from training.jobs.job import FitResult
+from training.jobs.ray_data import quiet_ray_data
 from training.jobs.registry import JOBS
 from training.jobs.relayed_progress import ProgressFile, shown
 
@@ -79,10 +80,10 @@ class RayReport:
         if not free:
             yield from map(made(*arguments), blocks)
             return
-        ray.data.DataContext.get_current().enable_progress_bars = False
+        quiet_ray_data()
         answers = ray.data.from_arrow(list(blocks)).map_batches(
             made, fn_constructor_args=tuple(arguments), batch_size=None, batch_format="pyarrow",
-            concurrency=min(free, len(blocks)), num_cpus=1,
+            compute=ray.data.ActorPoolStrategy(size=min(free, len(blocks))), num_cpus=1,
         )  # fmt: skip
         yield from answers.iter_batches(batch_size=None, batch_format="pyarrow")
 
