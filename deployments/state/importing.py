@@ -51,7 +51,10 @@ def import_shop(
     outcomes = dict.fromkeys(Outcome, 0)
     rows = {table: _import_table(store, shop, table, fingerprint, outcomes, progress) for table in STATE_TABLES}
     store.raise_catalogue_seq(shop.info.catalogue_seq)
-    imported = {"fingerprint": fingerprint, "folder": str(shop.path.resolve()), "sales_schema": _sales_schema(shop)}
+    imported = {
+        "fingerprint": fingerprint, "folder": str(shop.path.resolve()), "sales_schema": _sales_schema(shop),
+        "catalogue_seq": store.catalogue_seq(),
+    }  # fmt: skip
     store.set_meta({
         "shop": shop.info.model_dump_json(),
         "clock_offset_us": str(_clock_offset_us(store, shop.info, wall_us)),
@@ -85,6 +88,11 @@ def shop_clock(store: Store) -> ShopClock:
 def imported_folder(store: Store) -> str | None:
     """Where the shop that was imported last lay."""
     return _note(store, "imported").get("folder")
+
+
+def imported_seq(store: Store) -> int:
+    """The catalogue's last change when the shop that was imported last was in."""
+    return int(_note(store, "imported").get("catalogue_seq", 0))
 
 
 def imported_sales_schema(store: Store) -> pa.Schema | None:

@@ -184,6 +184,12 @@ def test_pictures_of_an_article_that_is_gone_are_not_exported(store: Store, shop
     store.put_images("i1", {image_id_of("i1", data): data})
     export_shop(store, tmp_path / "again")
     assert Shop(tmp_path / "again").table("images")["item_id"].to_pylist() == ["i3", "i1"]
+    with new_shop(tmp_path / "later", shop.info) as writer:
+        writer.write("items", pa.table({"item_id": ["i2"], "title": ["new"]}))
+        writer.write("images", pa.table({"image_id": ["new"], "item_id": ["i2"], "path": ["pictures/new.jpg"]}))
+    import_shop(store, Shop(tmp_path / "later"))
+    export_shop(store, tmp_path / "last")
+    assert Shop(tmp_path / "last").table("images")["item_id"].to_pylist() == ["i2", "i1"]
     assert len(list((tmp_path / "pictured" / "pictures").iterdir())) == 3
 
 

@@ -48,11 +48,10 @@ def read(folder: Path, out: Path, *, force: bool = False, progress: Progress = N
 
 def _found(folder: Path) -> list[Found]:
     """Every picture; raises InputError where there are no classes, or train/ lacks one."""
-    splits = [(entry, split) for entry in _folders(folder) if (split := _split_of(entry)) is not None]
+    splits = _splits(folder)
     if not splits:
         _refuse_another_layout(folder)
-        splits = [(folder, "train")]
-    found = [one for entry, split in splits for one in _in_classes(entry, split)]
+    found = [one for entry, split in splits or [(folder, "train")] for one in _in_classes(_no_link(entry), split)]
     known = {one.kind for one in found if one.split == "train"}
     if not known:
         raise InputError(
@@ -66,47 +65,49 @@ def _found(folder: Path) -> list[Found]:
                         problem="a class that train/ does not have", allowed=", ".join(sorted(known)),
                         nearest=nearest(one.kind, known))
             )  # fmt: skip
-    return found if splits != [(folder, "train")] else list(_with_test(found))
+    return found if splits else list(_with_test(found))
 
 
-def _split_of(folder: Path) -> str | None:
-    """A class may be called like a split too, but for the names of the splits themselves."""
-    split = SPLITS.get(folder.name.lower())
-    return split if folder.name.lower() == split or _holds_only_folders(folder) else None
-
-
-def _holds_only_folders(folder: Path) -> bool:
-    return bool(_folders(folder)) and not any(_is_picture(entry) for entry in folder.iterdir())
+def _splits(folder: Path) -> list[tuple[Path, str]]:
+    """Folders called like splits: where one is train/ the others beside them are none, else all must be."""
+    entries = _folders(folder)
+    named = [(entry, SPLITS[entry.name.lower()]) for entry in entries if entry.name.lower() in SPLITS]
+    has_train = any(entry.name.lower() == "train" and _holds_only_folders(entry) for entry, _ in named)
+    return named if has_train or len(named) == len(entries) else []
 
 
 def _refuse_another_layout(folder: Path) -> None:
     """Raises InputError for what would be classes, but looks like splits of another name or like a folder too many."""
     kinds = _folders(folder)
-    for kind in kinds:
-        split = nearest(kind.name.lower(), SPLITS)
-        if _holds_only_folders(kind) and (split or len(kinds) == 1):
-            problem = "holds only folders, as a split does" if split else "is the only folder, and holds only folders"
-            raise InputError(
-                Problem(file=str(kind), problem=problem, found=kind.name, allowed=LAYOUT, nearest=split)
-            )  # fmt: skip
+    if not kinds or not all(map(_holds_only_folders, kinds)):
+        return
+    near = [nearest(kind.name.lower(), SPLITS) for kind in kinds]
+    if all(near) or len(kinds) == 1:
+        problem = "holds only folders, as a split does" if near[0] else "is the only folder, and holds only folders"
+        raise InputError(
+            Problem(file=str(kinds[0]), problem=problem, found=kinds[0].name, allowed=LAYOUT, nearest=near[0])
+        )
 
 
 def _in_classes(folder: Path, split: str) -> Iterator[Found]:
-    for kind in _folders(folder):
+    for kind in map(_no_link, _folders(folder)):
         for picture in sorted(_pictures(kind)):
             yield Found(split, kind.name, picture, str(picture.relative_to(kind)))
 
 
 def _folders(folder: Path) -> list[Path]:
     """By name; hidden ones are left out, and what a Mac puts into archives."""
-    entries = (entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not _is_hidden(entry))
-    return [_no_link(entry) for entry in entries]
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not _is_hidden(entry))
+
+
+def _holds_only_folders(folder: Path) -> bool:
+    return bool(_folders(folder)) and not any(_is_picture(entry) for entry in folder.iterdir())
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
     """All of a class, also in folders of its own."""
     yield from (_no_link(entry) for entry in folder.iterdir() if _is_picture(entry))
-    for inner in _folders(folder):
+    for inner in map(_no_link, _folders(folder)):
         yield from _pictures(inner)
 
 

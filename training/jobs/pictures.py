@@ -102,11 +102,14 @@ class Pictures:
         return np.stack(squares) if squares else empty, places_N[kept]
 
     def readable(self, places_N: Ints) -> tuple[Pixels, Ints]:
-        """A batch, of others where nothing of it can be read; raises InputError where nothing can be read at all."""
-        found = chain([self.batch(places_N)], self.batches(np.arange(len(self))))
-        for squares, kept_N in found:
+        """A batch, of others where nothing of it can be read, twice the same where it is alone.
+
+        Raises InputError where nothing can be read at all.
+        """
+        for squares, kept_N in chain([self.batch(places_N)], self.batches(np.arange(len(self)))):
             if len(kept_N):
-                return squares[: len(places_N)], kept_N[: len(places_N)]
+                twice = 2 if len(kept_N) == 1 else 1
+                return squares[: len(places_N)].repeat(twice, axis=0), kept_N[: len(places_N)].repeat(twice)
         raise InputError(
             Problem(table="images", problem="no picture can be read", found="; ".join(self.problems()[:3]))
         )

@@ -132,10 +132,21 @@ def test_splits_of_another_name_are_no_classes(source: Path, folders: tuple[str,
     assert (found.nearest, Path(str(found.file)).parent) == (nearest, source)
 
 
-def test_a_class_may_be_called_like_a_split(source: Path) -> None:
-    for kind in ("boots", "training"):
-        write_picture(source / kind / "1.png")
-    assert {row["label"] for row in load("image-folders", source)} == {"boots", "training"}
+@pytest.mark.parametrize(
+    "kinds", [("boots", "training"), ("boots", "train"), ("boots", "vest"), ("val", "tent", "cap")]
+)
+@pytest.mark.parametrize("inner", ["1.png", "high/1.png"])
+def test_a_class_may_be_called_like_a_split(source: Path, kinds: tuple[str, ...], inner: str) -> None:
+    for kind in kinds:
+        write_picture(source / kind / ("1.png" if kind == "train" else inner))
+    assert {row["label"] for row in load("image-folders", source)} == set(kinds)
+
+
+def test_what_lies_beside_the_splits_is_left_out(source: Path) -> None:
+    for inner in ("train/hat/1.png", "val/hat/1.png", "unsorted/1.png"):
+        write_picture(source / inner)
+    (source / "latest").symlink_to(source / "train")
+    assert [row["split"] for row in load("image-folders", source)] == ["train", "validation"]
 
 
 def test_the_case_of_a_split_says_nothing(source: Path) -> None:

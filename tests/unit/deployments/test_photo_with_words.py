@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from deployments.messages import PhotoQuery
 from tests.serving_shop import BRANDS, ITEMS_EACH, Home, Serving, client_of, serve_in_process, wait_until
 from tests.unit.deployments.test_api_input import problem
 from tests.unit.deployments.test_visual_search import PATH, look, whole
@@ -71,6 +72,30 @@ def test_what_an_item_says_from_now_on_is_found(http: TestClient, reading: Servi
     assert whole(http, item_picture(20), **asked) != ["i30"]
     say(http, reading, [{"item_id": "i30", "title": "violin for beginners"}])
     assert whole(http, item_picture(20), **asked) == ["i30"]
+
+
+def test_words_are_weighed_alike_whoever_else_asks(reading: Serving, http: TestClient) -> None:
+    host = reading.hosts["visual_search"]
+    (loaded,) = host.held()
+    short, long = (
+        PhotoQuery(loaded.version, item_picture(20), 5, 0, None, text, 1.0) for text in ("coat", "a warm coat " * 30)
+    )
+    (alone,), (together, *_) = host.answer([short]), host.answer([short, long, long])
+    assert together.articles[0].items == alone.articles[0].items
+
+
+def test_photos_are_searched_without_words_where_the_encoder_is_gone(home: Home) -> None:
+    there = texts()
+    there.encoder = str(home.root / "gone")
+    publish_vision(home, texts=there)
+    serving = serve_in_process(home.config(watch_period_s=0.02))
+    serving.load_champion()
+    with client_of(serving) as client:
+        wait_until(lambda: "vision" not in client.get("/readyz").json()["missing"])
+        assert whole(client, item_picture(20), limit=1) == ["i20"]
+        answer = client.post(PATH, files={"image": ("photo.jpg", item_picture(1))}, data={"text": "coat"})
+        assert "encoder is not on the machine" in problem(answer, 422)["detail"]
+    serving.live.close()
 
 
 def test_photos_do_not_wait_for_texts_that_are_read(

@@ -289,14 +289,15 @@ def test_a_shop_of_broken_pictures_is_refused(tmp_path: Path) -> None:
         fit(shop, tmp_path / "run", config())
 
 
-@pytest.mark.parametrize("broken", ["train-red-1", "test-", "train-red-1 train-blue-1 train-green-1 train-yellow-1"])
-def test_a_few_broken_pictures_stop_nothing(broken: str, tmp_path: Path) -> None:
-    """Though they be all of a batch, of validation or of test."""
+@pytest.mark.parametrize("views", [1, 2])
+@pytest.mark.parametrize("broken", ["train-red-1", "test-", "train-red train-blue train-green train-yellow-1"])
+def test_a_few_broken_pictures_stop_nothing(broken: str, views: int, tmp_path: Path) -> None:
+    """Though they be all of a batch or all but one, of validation or of test."""
     shop = make_picture_shop(tmp_path / "shop", each=2, tests=1)
     files = [file for file in (shop.path / "pictures").iterdir() if file.stem.startswith(tuple(broken.split()))]
     for file in files:
         file.write_bytes(b"broken")
-    found = fit(shop, tmp_path / "run", config(pictures_per_step=2, epochs=1))
+    found = fit(shop, tmp_path / "run", config(pictures_per_step=2, epochs=1, views=views))
     assert len(found.problems) == len(files)
     again = JOB.evaluate(found.folder, shop)["metrics"]
     assert again == {name: found.metrics[name] for name in ("recall@1", "recall@5", "map@10") if name in found.metrics}
