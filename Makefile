@@ -58,6 +58,7 @@ bench: install
 	$(BIN)/python tests/bench/forecast_scale.py --series 1000 --series 10000 --series 100000 --workers 1 --workers 2
 	$(BIN)/python tests/bench/index_scale.py --data ../shared/data/recsys/amazon_beauty
 	$(BIN)/python tests/bench/vision_quality.py --sample 1 --name vision_sample
+	$(BIN)/python tests/bench/vision_new_items.py --sample 2
 	$(BIN)/python tests/bench/vision_quality.py --shop fashion-mnist ../shared/data/vision/fashion_mnist \
 		--name vision_fashion_mnist
 	$(BIN)/python tests/bench/vision_quality.py --softmax --shop image-folders ../shared/data/vision/clothing_small \

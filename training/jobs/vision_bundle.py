@@ -93,8 +93,11 @@ class Candidates:
     def _indexed(self, kind: str, progress: Progress) -> dict[str, Embedded]:
         """Every part embedded, and the gallery as it is looked up in."""
         found = self._embedded(kind, progress)
-        proxies = self.proxies if kind == NetworkEmbedder.kind else None
-        return {**found, "indexed": as_indexed(found["gallery"], proxies)}
+        if self.proxies is None or kind != NetworkEmbedder.kind:
+            return {**found, "indexed": found["gallery"]}
+        gallery = found["gallery"]
+        self.proxies = self.proxies.fitted(gallery.vectors_ND, [shot.label for shot in gallery.shots])
+        return {**found, "indexed": as_indexed(gallery, self.proxies)}
 
     def _embedded(self, kind: str, progress: Progress) -> dict[str, Embedded]:
         parts = ("gallery", "validation", "test")

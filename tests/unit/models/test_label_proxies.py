@@ -30,7 +30,7 @@ def test_a_picture_is_found_halfway_to_its_label(proxies: LabelProxies) -> None:
     before = vectors.copy()
     drawn = proxies.drawn(vectors, ["hat", "shoe", "bag"])
     np.testing.assert_array_equal(vectors, before)
-    np.testing.assert_array_equal(drawn[1], vectors[1])
+    np.testing.assert_allclose(drawn[1], vectors[1], atol=1e-6)
     np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1, atol=1e-6)
     for row, proxy in ((0, proxies.proxies_LD[1]), (2, proxies.proxies_LD[0])):
         assert drawn[row] @ vectors[row] == pytest.approx(drawn[row] @ proxy, abs=1e-6)
@@ -64,6 +64,22 @@ def test_who_comes_back_under_the_name_of_a_deleted_item_is_not_drawn_to_it(
         own, drawn = found.index.vectors_at(np.array(slots))
         np.testing.assert_allclose(own, new, atol=1e-6)
         np.testing.assert_allclose(drawn, proxies.drawn(new[None], ["hat"])[0], atol=1e-6)
+
+
+def test_pictures_of_a_label_that_training_did_not_meet_are_drawn_like_the_others(tmp_path: Path) -> None:
+    """Proxies are the pictures without the first direction, which photos share with pictures that were not drawn."""
+    rng, dim = np.random.default_rng(4), 32
+    meant = unit(rng.normal(size=(300, dim)))
+    meant[:, 0] = 0.0
+    vectors = unit(meant + np.eye(dim)[0] + 0.02 * rng.normal(size=meant.shape))
+    labels = [str(row) for row in range(len(meant))]
+    LabelProxies(labels[:200], unit(meant[:200])).fitted(vectors[:200], labels[:200]).save(tmp_path)
+    found = LabelProxies.load(tmp_path, labels[:200], dim)
+    assert found is not None
+    known, new = found.drawn(vectors[:200], labels[:200]), found.drawn(vectors[200:], labels[200:])
+    assert np.mean((new * unit(vectors[200:] + unit(meant[200:]))).sum(axis=1)) > 0.98
+    assert np.mean(new[:, 0]) == pytest.approx(np.mean(known[:, 0]), abs=0.05)
+    assert np.mean(known[:, 0]) < 0.8 * np.mean(vectors[:, 0])
 
 
 def test_proxies_of_other_labels_are_refused(proxies: LabelProxies, tmp_path: Path) -> None:
