@@ -45,6 +45,7 @@ WITHOUT_RAY = (
 )
 # Train loops and deployments are plain; these wrap them for Ray.
 RAY_WRAPPERS = {
+    "training.jobs.ray_data",
     "training.jobs.ray_train",
     "training.jobs.batch",
     "tuning.study",
