@@ -40,6 +40,12 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"rar!\x1a\x07", "a RAR archive"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
 )
+_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
+_APPENDED: tuple[tuple[bytes, str], ...] = (
+    (_JPEG_END + b"\x89PNG\r\n\x1a\n", "PNG"), (_JPEG_END + b"GIF8", "GIF"), (_PNG_END + b"\xff\xd8\xff", "JPEG"),
+    (_PNG_END + b"\x89PNG\r\n\x1a\n", "PNG"), (_PNG_END + b"GIF8", "GIF"),
+)  # fmt: skip
+"""Where a picture ends and one of another kind begins; what phones append to a JPEG are films and further JPEGs."""
 
 
 def kind_of(data: bytes) -> str | None:
@@ -59,6 +65,8 @@ def foreign_content(data: bytes) -> str | None:
     """What else a picture's file can be read as: an archive, a page, a script; None for a picture alone."""
     if zipfile.is_zipfile(io.BytesIO(data)):
         return "a ZIP archive"
+    if second := next((name for mark, name in _APPENDED if mark in data), None):
+        return f"{second} behind its end"
     lowered = data.lower()
     return next((name for mark, name in _FOREIGN if mark in lowered), None)
 

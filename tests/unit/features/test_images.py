@@ -125,6 +125,18 @@ def test_orientation_is_applied_beside_tags_of_the_wrong_kind(size: tuple[int, i
     assert open_picture(jpeg[:2] + segment(0xE1, exif) + jpeg[2:]).shape == (width, height, 3)
 
 
+@pytest.mark.parametrize(("kind", "behind"), [("JPEG", "PNG"), ("JPEG", "GIF"), ("PNG", "JPEG"), ("PNG", "PNG")])
+def test_a_second_picture_behind_the_first_is_named(kind: str, behind: str) -> None:
+    with pytest.raises(ImageFault, match=f"this {kind} is also {behind} behind its end") as fault:
+        open_picture(encoded(photo(32), kind) + encoded(photo(16), behind))
+    assert fault.value.kind == "not_an_image"
+
+
+def test_what_phones_put_behind_a_picture_is_let_be() -> None:
+    for behind in (encoded(photo(16)), bytes(4) + b"ftypmp42" + bytes(64)):
+        assert open_picture(encoded(photo(32)) + behind).shape == (32, 32, 3)
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_broken_exif_says_nothing_of_the_pixels(kind: str) -> None:
     picture = open_picture(encoded(photo(32), kind, exif=b"Exif\0\0garbage!"))
