@@ -47,7 +47,7 @@ def check_times(
         late = pc.greater(column, _time(int(reference.timestamp() * 1_000_000) + DAY_US))
         if table == "sales" and "demand" in batch:
             late = pc.and_(late, batch["demand"].is_valid())
-        allowed = f"up to a day after {reference.isoformat()}"
+        allowed = f"up to a day after {reference.isoformat()}, the reference_date in shop.yaml"
         _report(
             findings, table, name, "time after the shop's reference date", true_rows(late), column, first_row,
             allowed=allowed,
