@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from deployments.state.clock import ShopClock, clock_offset_us, from_us, to_us, wall_now_us
 from deployments.state.events import EventRow, Outcome
+from deployments.state.pictured_items import pictured_items
 from deployments.state.records import Row, ServedRow, SlateEntry
 from deployments.state.store import Store
 from training.contracts.checks.columns import has_control_character, true_rows
@@ -42,7 +43,8 @@ def import_shop(
 ) -> ImportReport:
     """Bring every row of the state's tables into `store`; the shop is known to it only when all of them are in.
 
-    A shop that is known already, or was exported from this state, changes nothing: what happened since stays.
+    A shop that is known already, or was exported from this state, changes nothing: what happened since stays. What the
+    pictures of a shop without items and events are of becomes its items: once one more is put, it has a catalogue.
     """
     fingerprint = shop.fingerprint()
     known = known_shops(store)
@@ -50,6 +52,8 @@ def import_shop(
         return ImportReport()
     outcomes = dict.fromkeys(Outcome, 0)
     rows = {table: _import_table(store, shop, table, fingerprint, outcomes, progress) for table in STATE_TABLES}
+    if shop.has("images") and not shop.has("items") and not shop.has("events"):
+        store.upsert_items([{"item_id": item_id} for item_id in pictured_items(shop)])
     store.raise_catalogue_seq(shop.info.catalogue_seq)
     imported = {
         "fingerprint": fingerprint, "folder": str(shop.path.resolve()), "sales_schema": _sales_schema(shop),

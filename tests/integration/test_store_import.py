@@ -17,7 +17,7 @@ from deployments.state.store import Store, StoreUnavailable
 from tests.hostile_images import encoded, photo
 from training.contracts.errors import InputError
 from training.contracts.shop import Shop, ShopInfo, new_shop
-from training.contracts.tables import STRING_MAP
+from training.contracts.tables import STRING_MAP, TABLES
 from training.features.profile import EventHistory
 
 SECOND_US = 1_000_000
@@ -159,6 +159,22 @@ def test_pictures_that_came_live_are_exported(store: Store, shop: Shop, tmp_path
         assert (put["image_id"], put["item_id"]) == (image_id_of("i1", data), "i1")
         assert (out.path / put["path"]).read_bytes() == data
     assert pictured.table("images").num_rows == 1
+
+
+def test_what_pictures_alone_are_of_becomes_the_catalogue(store: Store, shop: Shop, tmp_path: Path) -> None:
+    box = {"x0": 0.1, "y0": 0.1, "x1": 0.5, "y1": 0.5}
+    boxes = [None, None, [{**box, "label": "bag"}, {**box, "label": "hat"}]]
+    with new_shop(tmp_path / "pictured", shop.info) as writer:
+        writer.write("images", pa.table({
+            "image_id": ["1", "2", "3"], "item_id": ["i1", None, None], "path": ["a.jpg"] * 3,
+            "label": ["cup", "mug", None], "boxes": pa.array(boxes, TABLES["images"].schema.field("boxes").type),
+        }))  # fmt: skip
+    import_shop(store, Shop(tmp_path / "pictured"))
+    assert [entry.item_id for entry in store.catalogue_since(0)] == ["bag", "hat", "i1", "mug"]
+    with new_shop(tmp_path / "labelled", shop.info) as writer:
+        writer.write("images", pa.table({"image_id": ["1"], "path": ["a.jpg"], "label": ["cup"]}))
+    import_shop(store, Shop(tmp_path / "labelled"))
+    assert store.item("cup") is not None
 
 
 def test_pictures_of_an_article_that_is_gone_are_not_exported(store: Store, shop: Shop, tmp_path: Path) -> None:
