@@ -31,7 +31,7 @@ from tuning.importance import importances
 from tuning.report import write_report
 from tuning.results import RAY_FOLDER, TRIALS_FILE, Outcomes, TrialOutcome, best_of, load, problems
 from tuning.space import assigned
-from tuning.trial import LOW_PRIORITY, final_document
+from tuning.trial import LOW_PRIORITY, final_document, trial_config
 
 UPSTREAM = "upstream"
 """The field of a job's config that names the bundles it is trained on top of."""
@@ -80,6 +80,7 @@ class TuningRun:
         A study that came to its end before is told again. Raises ShopkeeperError where no trial has a score, or where
         another process runs the same study.
         """
+        self.job.check(trial_config(self.study, self.job.config, {}))
         with hold(self.folder.with_suffix(".lock"), taken=f"the study {self.name} is already under way"):
             if fresh:
                 shutil.rmtree(self.folder, ignore_errors=True)

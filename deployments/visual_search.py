@@ -126,11 +126,9 @@ class PhotoSearch:
     def _words(self, queries: Sequence[PhotoQuery]) -> dict[str, Floats]:
         """The vector of each text that is asked with, whoever else asks; none where items' texts are not served."""
         texts = self.model.texts
-        return (
-            {}
-            if texts is None
-            else {text: texts.encode([text])[0] for text in {query.text for query in queries} if text}
-        )
+        if texts is None:
+            return {}
+        return {text: texts.encode([text])[0] for text in {query.text for query in queries if query.text}}
 
     def _views(self, queries: Sequence[PhotoQuery], pictures: Sequence[Picture | ImageFault]) -> list[list[View]]:
         """Of each photo the articles, best first, then the whole; nothing of a file that could not be read."""

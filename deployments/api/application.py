@@ -44,7 +44,7 @@ ROUTERS = (
     sales.router, forecasts.router, replenishments.router, assortments.router, operations.router,
 )  # fmt: skip
 TITLE, OPENAPI_URL = "Shopkeeper", "/v1/openapi.json"
-HEADERS = (
+ABOUT = (
     f"Every route takes {TIMEOUT_HEADER}, the milliseconds that an answer may take ({MIN_TIMEOUT_MS} to "
     f"{MAX_TIMEOUT_MS}, by default {DEFAULT_TIMEOUT_MS}), and X-Request-ID (1 to 64 of A-Za-z0-9._-), which the answer "
     "repeats. Errors are application/problem+json (RFC 9457)."
@@ -66,7 +66,7 @@ def create_api(gateway: Gateway, *, keys: Sequence[ApiKey] = ()) -> FastAPI:
         title=TITLE,
         version="1",
         summary="The intelligence of an online shop",
-        description=HEADERS,
+        description=ABOUT,
         openapi_url=OPENAPI_URL,
         docs_url=None,
         redoc_url=None,

@@ -53,7 +53,7 @@ def import_shop(
     outcomes = dict.fromkeys(Outcome, 0)
     rows = {table: _import_table(store, shop, table, fingerprint, outcomes, progress) for table in STATE_TABLES}
     if shop.has("images") and not shop.has("items") and not shop.has("events"):
-        store.upsert_items([{"item_id": item_id} for item_id in pictured_items(shop)])
+        _import_pictured(store, shop)
     store.raise_catalogue_seq(shop.info.catalogue_seq)
     imported = {
         "fingerprint": fingerprint, "folder": str(shop.path.resolve()), "sales_schema": _sales_schema(shop),
@@ -125,6 +125,16 @@ def _import_table(
             store.set_meta({"import_progress": json.dumps(mark)})
         told.advance(piece.num_rows)
     return read
+
+
+def _import_pictured(store: Store, shop: Shop) -> None:
+    """What its pictures are of, as items; done again it changes nothing."""
+    names = pictured_items(shop)
+    for odd in true_rows(has_control_character(pa.chunked_array([names], pa.string()))).tolist():
+        problem = "control character in what a picture is of"
+        raise InputError(Problem(table="images", problem=problem, found=shorten(names[odd])))
+    for first in range(0, len(names), PIECE_ROWS):
+        store.upsert_items([{"item_id": name} for name in names[first : first + PIECE_ROWS]])
 
 
 def _refuse_odd_ids(table: str, piece: pa.Table, first_row: int) -> None:

@@ -12,6 +12,6 @@ def pictured_items(shop: Shop) -> list[str]:
     found = set[str]()
     for batch in shop.batches("images", COLUMNS):
         for row in batch.to_pylist():
-            one = row.get("item_id") or row.get("label")
-            found.update([one] if one else [box["label"] for box in row.get("boxes") or () if box["label"]])
+            one = row["item_id"] or row["label"]
+            found.update([one] if one else [box["label"] for box in row["boxes"] or () if box["label"]])
     return sorted(found)

@@ -175,6 +175,10 @@ def test_what_pictures_alone_are_of_becomes_the_catalogue(store: Store, shop: Sh
         writer.write("images", pa.table({"image_id": ["1"], "path": ["a.jpg"], "label": ["cup"]}))
     import_shop(store, Shop(tmp_path / "labelled"))
     assert store.item("cup") is not None
+    with new_shop(tmp_path / "odd", shop.info) as writer:
+        writer.write("images", pa.table({"image_id": ["1"], "path": ["a.jpg"], "label": ["c\0up"]}))
+    with pytest.raises(InputError, match="control character in what a picture is of"):
+        import_shop(store, Shop(tmp_path / "odd"))
 
 
 def test_pictures_of_an_article_that_is_gone_are_not_exported(store: Store, shop: Shop, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def _found(folder: Path) -> list[Found]:
     splits = _splits(folder)
     if not splits:
         _refuse_another_layout(folder)
-    found = [one for entry, split in splits or [(folder, "train")] for one in _in_classes(_no_link(entry), split)]
+    found = [one for entry, split in splits or [(folder, "train")] for one in _in_classes(entry, split)]
     known = {one.kind for one in found if one.split == "train"}
     if not known:
         raise InputError(
@@ -73,7 +73,7 @@ def _splits(folder: Path) -> list[tuple[Path, str]]:
     entries = _folders(folder)
     named = [(entry, SPLITS[entry.name.lower()]) for entry in entries if entry.name.lower() in SPLITS]
     has_train = any(entry.name.lower() == "train" and _holds_only_folders(entry) for entry, _ in named)
-    return named if has_train or len(named) == len(entries) else []
+    return [(_no_link(entry), split) for entry, split in named] if has_train or len(named) == len(entries) else []
 
 
 def _refuse_another_layout(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, Literal
@@ -41,6 +42,9 @@ UPRIGHT: dict[Any, Image.Transpose] = {
     7: _TURN.TRANSVERSE, 8: _TURN.ROTATE_90,
 }  # fmt: skip
 """By EXIF's orientation; Pillow's own way writes the other tags anew too, and fails on those of a wrong kind."""
+
+BROKEN_EXIF = (SyntaxError, ValueError, struct.error)
+"""What Pillow raises where EXIF is no TIFF, or is cut off; its pixels have been read by then."""
 
 Picture = npt.NDArray[np.uint8]
 """RGB, uint8 [H, W, 3]."""
@@ -91,7 +95,7 @@ def _upright(image: Image.Image) -> Image.Transpose | None:
     """How a decoded picture is turned; not at all where its EXIF is broken, which says nothing of its pixels."""
     try:
         return UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
-    except Exception:
+    except BROKEN_EXIF:
         return None
 
 

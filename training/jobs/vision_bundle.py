@@ -91,7 +91,7 @@ class Candidates:
             self.vectors[kind] = found
 
     def _indexed(self, kind: str, progress: Progress) -> dict[str, Embedded]:
-        """Every part embedded, and the gallery as it is looked up in."""
+        """Every part embedded, and the gallery as it is looked up in; proxies are fitted to the network's."""
         found = self._embedded(kind, progress)
         if self.proxies is None or kind != NetworkEmbedder.kind:
             return {**found, "indexed": found["gallery"]}

@@ -41,11 +41,16 @@ class LabelProxies:
         return LabelProxies(self.labels, self.proxies_LD, expected_DD.astype(np.float32))
 
     def drawn(self, vectors_ND: Floats, labels_N: Sequence[str]) -> Floats:
-        """Unit vectors halfway from each picture to its label's proxy, or to the one that is expected."""
-        vectors_ND, rows_N = np.asarray(vectors_ND, np.float32), self._rows(labels_N)
-        proxies_ND = self.proxies_LD[rows_N]
-        proxies_ND[rows_N < 0] = 0.0 if self.expected_DD is None else _unit(vectors_ND[rows_N < 0] @ self.expected_DD)
-        return _unit(vectors_ND + proxies_ND)
+        """Unit vectors halfway from each picture to its label's proxy, or to the one that is expected.
+
+        Where neither is there, the picture stays where it is.
+        """
+        drawn_ND, rows_N = np.array(vectors_ND, np.float32), self._rows(labels_N)
+        known_N, new_N = rows_N >= 0, rows_N < 0
+        drawn_ND[known_N] = _unit(drawn_ND[known_N] + self.proxies_LD[rows_N[known_N]])
+        if self.expected_DD is not None:
+            drawn_ND[new_N] = _unit(drawn_ND[new_N] + _unit(drawn_ND[new_N] @ self.expected_DD))
+        return drawn_ND
 
     def forget(self, label: str) -> None:
         """Nothing is known of it from now on: who comes back under a name may be another."""
@@ -58,10 +63,9 @@ class LabelProxies:
         return np.where(self.proxies_LD[rows_N].any(axis=1), rows_N, -1)
 
     def save(self, folder: Path) -> None:
-        tensors = {TENSOR: self.proxies_LD, **({} if self.expected_DD is None else {EXPECTED: self.expected_DD})}
-        save_file(
-            {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items()}, folder / PROXIES_FILE
-        )
+        tensors = {TENSOR: self.proxies_LD, EXPECTED: self.expected_DD}
+        held = {name: np.ascontiguousarray(value, np.float32) for name, value in tensors.items() if value is not None}
+        save_file(held, folder / PROXIES_FILE)
 
     @classmethod
     def load(cls, folder: Path, labels: Sequence[str], dim: int) -> Self | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from cluster.local.ray_session import check_gpus
+from tests.picture_shop import make_picture_shop
+from training.contracts.errors import InputError
 from training.contracts.shop import ShopInfo, new_shop
 
 Run = Callable[..., Any]
@@ -54,6 +59,34 @@ def test_a_wrong_setting_is_refused(shopkeeper: Run, tmp_path: Path, setting: st
     result = shopkeeper("train", "recommender", "--data", shop, "--set", setting, "--json")
     assert result.code == 2
     assert setting.partition("=")[0].partition(".")[0] in result.json()["problems"][0]["field"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [({"backbone": {"kind": "efficientnet", "weights": "/nowhere/at/all"}}, "backbone.weights"),
+     ({"text_encoder": "./nowhere"}, "text_encoder"), ({"backbone": {"weights": "/nowhere"}}, "backbone")],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["train", "tune"])
+def test_weights_that_are_not_there_are_refused(
+    shopkeeper: Run, tmp_path: Path, command: str, settings: dict[str, Any], field: str
+) -> None:
+    """Before Ray is started."""
+    shop = make_picture_shop(tmp_path / "shop", each=1, tests=0)
+    study = {"job": "vision", "metric": "validation", "space": {"dim": {"choices": [16, 32]}}, "base": settings}
+    (tmp_path / "config.yaml").write_text(json.dumps(settings if command == "train" else study))
+    arguments = ["--config", str(tmp_path / "config.yaml")]
+    result = shopkeeper(command, "vision", "--data", shop.path, *arguments, "--json")
+    assert result.code == 2
+    assert field in result.json()["problems"][0]["field"]
+
+
+@pytest.mark.parametrize(("found", "enough"), [(0, False), (1, False), (2, True)])
+def test_gpus_that_are_not_there_are_not_waited_for(found: int, enough: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0, **({"GPU": float(found)} if found else {})})
+    with nullcontext() if enough else pytest.raises(InputError, match="--gpu: not enough GPUs in this machine"):
+        check_gpus(2)
 
 
 def test_without_a_champion_evaluate_says_how_to_get_one(shopkeeper: Run, tmp_path: Path) -> None:

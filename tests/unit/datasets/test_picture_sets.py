@@ -142,6 +142,13 @@ def test_a_class_may_be_called_like_a_split(source: Path, kinds: tuple[str, ...]
     assert {row["label"] for row in load("image-folders", source)} == set(kinds)
 
 
+@pytest.mark.parametrize("inner", ["hat/1.png", "train/hat/1.png"])
+def test_the_folder_that_is_named_may_be_a_link(source: Path, inner: str, tmp_path: Path) -> None:
+    write_picture(source / inner)
+    (tmp_path / "link").symlink_to(source)
+    assert [row["label"] for row in load("image-folders", tmp_path / "link")] == ["hat"]
+
+
 def test_what_lies_beside_the_splits_is_left_out(source: Path) -> None:
     for inner in ("train/hat/1.png", "val/hat/1.png", "unsorted/1.png"):
         write_picture(source / inner)

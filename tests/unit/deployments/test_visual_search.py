@@ -235,7 +235,10 @@ def test_visual_search_needs_no_recommender(home: Home) -> None:
         wait_until(lambda: http.post(PATH, files={"image": ("a.png", item_picture(9))}).status_code == 200)
         assert whole(http, item_picture(9), limit=1) == ["i09"]
         problem(http.post("/v1/recommendations", json={"user_id": "u"}), 503)
-        assert [model["role"] for model in http.get("/v1/models").json()["models"]] == ["visual_search"]
+        models, readiness = http.get("/v1/models").json(), http.get("/readyz").json()
+        assert [model["role"] for model in models["models"]] == ["visual_search"]
+        assert (readiness["ready"], "vision" in readiness["missing"]) == (False, False)
+        assert readiness["release"] == look(http, item_picture(9))["release"]
     serving.live.close()
 
 

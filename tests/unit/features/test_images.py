@@ -29,7 +29,6 @@ MOST_S = 1.0
 OPEN_ALL = """
 import resource, sys
 from pathlib import Path
-from training.features.image_kinds import webp_size
 from training.features.images import ImageFault, open_picture
 
 before_kb, opened = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
@@ -144,6 +143,16 @@ def test_broken_exif_says_nothing_of_the_pixels(kind: str) -> None:
     profile = PngImagePlugin.PngInfo()
     profile.add_text("Raw profile type exif", "\nexif\n 8\nno hexadecimal number\n")
     assert open_picture(encoded(photo(32), "PNG", pnginfo=profile)).shape == (32, 32, 3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(["PNG", "WEBP"]), st.binary(max_size=80), st.integers(0, 60))
+def test_no_exif_whatever_it_holds_costs_a_picture(kind: str, noise: bytes, place: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x011A] = 1, "maker", 72.0
+    whole = exif.tobytes()
+    for broken in (noise, whole[:place], whole[:place] + noise + whole[place + len(noise) :]):
+        assert open_picture(encoded(Image.new("RGB", (8, 8)), kind, exif=broken)).size == 8 * 8 * 3
 
 
 @pytest.mark.parametrize("form", [{}, {"lossless": True}, {"exif": b"Exif\0\0"}])

@@ -299,6 +299,10 @@ def test_a_few_broken_pictures_stop_nothing(broken: str, views: int, tmp_path: P
         file.write_bytes(b"broken")
     found = fit(shop, tmp_path / "run", config(pictures_per_step=2, epochs=1, views=views))
     assert len(found.problems) == len(files)
+    assert "network" in {found.model, *found.baselines}
+    own, said = found.metrics.get("recall@1", 0.0), " ".join(found.notes)
+    for name, metrics in found.baselines.items():
+        assert (f"on test {name} finds more" in said) == (metrics.get("recall@1", 0.0) > own)
     again = JOB.evaluate(found.folder, shop)["metrics"]
     assert again == {name: found.metrics[name] for name in ("recall@1", "recall@5", "map@10") if name in found.metrics}
     assert bool(again) == (broken != "test-")

@@ -30,7 +30,7 @@ def test_a_picture_is_found_halfway_to_its_label(proxies: LabelProxies) -> None:
     before = vectors.copy()
     drawn = proxies.drawn(vectors, ["hat", "shoe", "bag"])
     np.testing.assert_array_equal(vectors, before)
-    np.testing.assert_allclose(drawn[1], vectors[1], atol=1e-6)
+    np.testing.assert_array_equal(drawn[1], vectors[1])
     np.testing.assert_allclose(np.linalg.norm(drawn, axis=1), 1, atol=1e-6)
     for row, proxy in ((0, proxies.proxies_LD[1]), (2, proxies.proxies_LD[0])):
         assert drawn[row] @ vectors[row] == pytest.approx(drawn[row] @ proxy, abs=1e-6)
