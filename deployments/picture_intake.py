@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -30,26 +30,27 @@ class PictureIntake:
         """
         if self._inside > MOST_WAITING:
             raise HttpProblem(HTTPStatus.TOO_MANY_REQUESTS, "too many pictures of items wait to be looked at already")
-        gone, loop = threading.Event(), asyncio.get_running_loop()
+        left, found = deque(files), list[bytes | ImageFault]()
+        looking = asyncio.get_running_loop().run_in_executor(self._thread, self._look, left, found, deadline)
         self._inside += 1
         try:
-            found = await loop.run_in_executor(self._thread, self._looked_at, files, deadline, gone)
+            await asyncio.wait([looking], timeout=deadline.left_s)
         finally:
             self._inside -= 1
-            gone.set()
-        if not found:
+            left.clear()
+        if looking.done():
+            looking.result()
+        in_time = list(found)
+        if not in_time:
             late = f"there was no time to look at a picture; allow more by {TIMEOUT_HEADER}"
             raise HttpProblem(HTTPStatus.SERVICE_UNAVAILABLE, late)
-        return [*found, *[None] * (len(files) - len(found))]
+        return [*in_time, *[None] * (len(files) - len(in_time))]
 
-    def _looked_at(
-        self, files: Sequence[bytes], deadline: Deadline, gone: threading.Event
-    ) -> list[bytes | ImageFault | None]:
-        """Of as many of the first files as there is time for; the deadline's grace is left for what follows."""
-        found: list[bytes | ImageFault | None] = []
-        for data in files:
-            if gone.is_set() or deadline.left_s <= 0:
-                break
-            picture = self._reader.read(data)
+    def _look(self, left: deque[bytes], found: list[bytes | ImageFault], deadline: Deadline) -> None:
+        """At one after the other of those that are left, which whoever stops waiting takes away."""
+        while deadline.left_s > 0:
+            try:
+                picture = self._reader.read(left.popleft())
+            except IndexError:
+                return
             found.append(picture if isinstance(picture, ImageFault) else pixels_only(picture))
-        return found

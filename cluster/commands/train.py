@@ -63,7 +63,10 @@ def train(
 
 
 def _text(result: FitResult, manifest: Manifest, report: Path) -> str:
-    rows = {result.model if result.model not in result.baselines else "trained": result.metrics, **result.baselines}
+    rows = {
+        result.model: result.metrics,
+        **{name: row for name, row in result.baselines.items() if name != result.model},
+    }
     notes = "".join(f"\n  {note}" for note in result.notes)
     return (
         f"{manifest.job} {manifest.version} ({result.model}) in {result.train_seconds:.0f} s, "

@@ -72,13 +72,24 @@ def _splits(folder: Path) -> list[tuple[Path, str]]:
     """Folders called like splits: where one is train/ the others beside them are none, else all must be."""
     entries = _folders(folder)
     named = [(entry, SPLITS[entry.name.lower()]) for entry in entries if entry.name.lower() in SPLITS]
-    has_train = any(entry.name.lower() == "train" and _holds_only_folders(entry) for entry, _ in named)
-    return [(_no_link(entry), split) for entry, split in named] if has_train or len(named) == len(entries) else []
+    if not (_has_train(folder) or len(named) == len(entries)):
+        return []
+    return [(_no_link(entry), split) for entry, split in named]
+
+
+def _has_train(folder: Path) -> bool:
+    return any(entry.name.lower() == "train" and _holds_only_folders(entry) for entry in _folders(folder))
 
 
 def _refuse_another_layout(folder: Path) -> None:
     """Raises InputError for what would be classes, but looks like splits of another name or like a folder too many."""
     kinds = _folders(folder)
+    for kind in kinds:
+        if _has_train(kind):
+            raise InputError(
+                Problem(file=str(kind), problem="is a set of pictures with its own train/, no class", found=kind.name,
+                        allowed=LAYOUT)
+            )  # fmt: skip
     if not kinds or not all(map(_holds_only_folders, kinds)):
         return
     near = [nearest(kind.name.lower(), SPLITS) for kind in kinds]

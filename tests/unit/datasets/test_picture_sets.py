@@ -122,13 +122,17 @@ def test_a_folder_per_class_is_enough_and_a_fifth_becomes_test(source: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("folders", "nearest"), [(("trian", "tset"), "train"), (("data",), None), (("data/train", "data/test"), None)]
-)
-def test_splits_of_another_name_are_no_classes(source: Path, folders: tuple[str, ...], nearest: str | None) -> None:
+    ("folders", "said", "nearest"),
+    [(("trian", "tset"), "holds only folders, as a split does", "train"), (("data",), "holds only folders", None),
+     (("data/train", "data/test"), "with its own train/", None)],
+)  # fmt: skip
+def test_splits_of_another_name_are_no_classes(
+    source: Path, folders: tuple[str, ...], said: str, nearest: str | None
+) -> None:
     for folder in folders:
         write_picture(source / folder / "hat/1.png")
     found = problem("image-folders", source)
-    assert "only folders" in found.problem
+    assert said in found.problem
     assert (found.nearest, Path(str(found.file)).parent) == (nearest, source)
 
 
@@ -154,6 +158,14 @@ def test_what_lies_beside_the_splits_is_left_out(source: Path) -> None:
         write_picture(source / inner)
     (source / "latest").symlink_to(source / "train")
     assert [row["split"] for row in load("image-folders", source)] == ["train", "validation"]
+
+
+def test_a_folder_of_sets_is_no_folder_of_classes(source: Path) -> None:
+    write_picture(source / "one/photos/1.png")
+    write_picture(source / "two/train/hat/1.png")
+    found = problem("image-folders", source)
+    assert "with its own train/" in found.problem
+    assert Path(str(found.file)) == source / "two"
 
 
 def test_the_case_of_a_split_says_nothing(source: Path) -> None:

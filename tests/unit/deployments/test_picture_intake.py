@@ -59,6 +59,15 @@ def test_what_there_is_no_time_for_is_left_out() -> None:
     assert [type(one) for one in found] == [bytes, ImageFault, type(None), type(None)]
 
 
+def test_what_was_looked_at_in_time_does_not_wait_for_what_was_not() -> None:
+    """The second file is never read to its end."""
+    reader = HeldReader(let_go=1)
+    found = asyncio.run(PictureIntake(reader).pixels([FILE, FILE, FILE], Deadline.after(1.0)))
+    assert [type(one) for one in found] == [bytes, type(None), type(None)]
+    assert reader.looked_at == 2
+    reader.let_go.release(2)
+
+
 def test_who_had_no_time_at_all_is_told_so() -> None:
     with pytest.raises(HttpProblem, match="X-Timeout-Ms") as refused:
         asyncio.run(PictureIntake(HeldReader()).pixels([FILE], Deadline(0.0)))
