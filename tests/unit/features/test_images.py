@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from tests.hostile_images import chunk, encoded, hostile_files, photo, png, segment
-from training.features.image_kinds import webp_size
+from training.features.image_kinds import foreign_content, webp_size
 from training.features.images import MAX_IMAGE_BYTES, WORKING_SIDE, ImageFault, crop, open_picture
 
 HOSTILE = hostile_files()
@@ -145,14 +145,17 @@ def test_broken_exif_says_nothing_of_the_pixels(kind: str) -> None:
     assert open_picture(encoded(photo(32), "PNG", pnginfo=profile)).shape == (32, 32, 3)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.sampled_from(["PNG", "WEBP"]), st.binary(max_size=80), st.integers(0, 60))
 def test_no_exif_whatever_it_holds_costs_a_picture(kind: str, noise: bytes, place: int) -> None:
+    """But for a page or an archive in it, which is refused wherever it stands."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010F], exif[0x011A] = 1, "maker", 72.0
     whole = exif.tobytes()
     for broken in (noise, whole[:place], whole[:place] + noise + whole[place + len(noise) :]):
-        assert open_picture(encoded(Image.new("RGB", (8, 8)), kind, exif=broken)).size == 8 * 8 * 3
+        data = encoded(Image.new("RGB", (8, 8)), kind, exif=broken)
+        assume(foreign_content(data) is None)
+        assert open_picture(data).size == 8 * 8 * 3
 
 
 @pytest.mark.parametrize("form", [{}, {"lossless": True}, {"exif": b"Exif\0\0"}])
